@@ -1,0 +1,1 @@
+"""Agents for parameterised action spaces."""
