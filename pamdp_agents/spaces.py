@@ -1,0 +1,430 @@
+"""Parameterised action spaces: any Gymnasium layout as canonical arrays, and back."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import ArrayLike, NDArray
+
+from pamdp_agents import nested
+
+_LAYOUTS = (
+    "Tuple(Discrete, Tuple(Box, ...)), Tuple(Discrete, Box, ...), Tuple(Discrete, Box), the same as Dict, "
+    "OneOf(Box or Discrete(1), ...), Discrete and Box"
+)
+
+
+class ParameterizedActionSpace:
+    """A parameterised action space: K discrete actions k, each with m_k continuous action-parameters x_k.
+
+    Agents work on canonical arrays: `k`, int32 in {0..K−1}, and `x`, float32 [P], all parameters x_0 … x_{K−1}
+    in a row, P = Σ m_k, each scaled from its bounds to [−1, 1]. This class translates them to and from the
+    actions of an environment, whose layout it reads off the space:
+
+    * `Tuple(Discrete(K), Tuple(Box, …))` with K boxes, the k-th holding x_k;
+    * `Tuple(Discrete(K), Box, …)`, the same, flat;
+    * `Tuple(Discrete(K), Box)`, one Box for all actions, with `parameter_sizes` or `parameter_mask`;
+    * the same as `Dict`: one `Discrete` under any key, the rest boxes, or one Tuple or Dict of boxes. The
+      k-th box is the k-th in the Dict's own order. Gymnasium sorts the keys of a plain dict ("a10" before
+      "a2"); an `OrderedDict` or a list of pairs keeps its order;
+    * `OneOf(Box, …)`: an action is `(k, x_k)` and carries no other parameters;
+    * plain `Discrete` (P = 0) and plain `Box` (K = 1; the action is the array alone).
+
+    A box may have any shape, also of size 0, any dtype (integers are rounded to the nearest) and equal
+    bounds. In the place of a box, `Discrete(1)` means no parameters, and a Tuple or Dict of boxes all of them.
+
+    Args:
+        space: The environment's action space.
+        parameter_sizes: K sizes m_k that cut the coordinates of the space's boxes (as a rule one Box),
+            flattened and in a row, into consecutive pieces, one for each discrete action.
+        parameter_mask: bool [K, D], which of the boxes' D coordinates each discrete action uses. Actions may
+            share coordinates: each has its own copy among the canonical parameters, so P = Σ m_k counts a
+            shared one several times. The environment gets the copy of the action taken, and the middle of the
+            range in every coordinate this action does not use.
+
+    Attributes:
+        space: The environment's action space.
+        n: K, the number of discrete actions.
+        parameter_sizes: m_k for each k.
+        parameter_size: P, the sum of `parameter_sizes`.
+        offsets: int64 [K + 1]; `x[offsets[k]:offsets[k + 1]]` is x_k.
+        low: float64 [P], lower bounds in the environment's units.
+        high: float64 [P], upper bounds in the environment's units.
+        mask: bool [K, P], True where parameter p belongs to action k.
+
+    Raises:
+        TypeError: If the space has none of these layouts.
+        ValueError: If a Box is unbounded, if `parameter_sizes` or `parameter_mask` do not fit the space, or
+            if it needs one of them.
+    """
+
+    def __init__(
+        self,
+        space: spaces.Space[Any],
+        parameter_sizes: Sequence[int] | None = None,
+        parameter_mask: ArrayLike | None = None,
+    ) -> None:
+        self.space = space
+        discrete, discrete_path, components = _read_layout(space)
+        self.n = len(components) if discrete is None else int(discrete.n)
+        self._start = 0 if discrete is None else int(discrete.start)
+        integer = np.int64 if discrete is None else discrete.dtype.type
+        self._choices = {k: integer(self._start + k) for k in range(self.n)}
+
+        # The boxes' coordinates, flattened and one after the other, make the environment vector, float64 [D].
+        self._choice_position: int | None = None  # of the discrete choice among the space's leaves
+        self._leaves: list[_Leaf] = []  # all the others
+        size = 0
+        tree = spaces.Tuple(space.spaces) if isinstance(space, spaces.OneOf) else space
+        for position, (path, leaf) in enumerate(nested.leaves(tree)):
+            if path == discrete_path:
+                self._choice_position = position
+            else:
+                box = _check_leaf(leaf, path, space)
+                self._leaves.append(_Leaf(box, slice(size, size + _size(box))))
+                size += _size(box)
+        boxes = [leaf.space for leaf in self._leaves if isinstance(leaf.space, spaces.Box)]
+        none = np.zeros(0)
+        self._vector_low = np.concatenate([none, *(box.low.ravel() for box in boxes)], dtype=np.float64)
+        self._vector_high = np.concatenate([none, *(box.high.ravel() for box in boxes)], dtype=np.float64)
+        self._vector_middle = (self._vector_low + self._vector_high) / 2
+        # Actions computed in float32 may miss a bound by a rounding; that is no reason to refuse them.
+        self._tolerance = 1e-6 * np.maximum(np.abs(self._vector_low), np.abs(self._vector_high))
+
+        # A OneOf has K branches, each a space with its own leaves; the other layouts are all one tree.
+        self._branches: list[tuple[spaces.Space[Any], list[_Leaf]]] = []
+        if isinstance(space, spaces.OneOf):
+            leaves = iter(self._leaves)
+            self._branches = [(part, [next(leaves) for _ in nested.leaves(part)]) for part in components]
+        # Whether an action carries the parameters of all discrete actions, or only of the one taken.
+        self._carries_all = parameter_mask is None and not self._branches
+
+        coordinates = _owned_coordinates(space, self.n, components, parameter_sizes, parameter_mask)
+        self._coordinate = np.concatenate(coordinates)  # int64 [P], places in the environment vector
+        self.parameter_sizes = tuple(len(owned) for owned in coordinates)
+        self.parameter_size = sum(self.parameter_sizes)
+        self.offsets = np.cumsum([0, *self.parameter_sizes], dtype=np.int64)
+        self.mask = np.repeat(np.eye(self.n, dtype=np.bool_), self.parameter_sizes, axis=1)
+        self.low = self._vector_low[self._coordinate]
+        self.high = self._vector_high[self._coordinate]
+        self._middle = self._vector_middle[self._coordinate]
+        self._half = (self.high - self.low) / 2
+        self._inverse_half = np.divide(1.0, self._half, out=np.zeros_like(self._half), where=self._half > 0)
+
+        # int64 [K, D]: the environment vector when k is taken, as indices into (P parameters, D middles).
+        self._source = np.tile(np.arange(size) + self.parameter_size, (self.n, 1))
+        for k, owned in enumerate(coordinates):
+            self._source[k, owned] = np.arange(self.offsets[k], self.offsets[k + 1])
+
+    @property
+    def canonical_space(self) -> spaces.Tuple:
+        """The same as `Tuple(Discrete(K), Tuple(Box × K))`: 1-D float32 boxes in the environment's units."""
+        low, high = self.low.astype(np.float32), self.high.astype(np.float32)
+        pieces = [slice(start, stop) for start, stop in zip(self.offsets[:-1], self.offsets[1:], strict=True)]
+        boxes = [spaces.Box(low[piece], high[piece], dtype=np.float32) for piece in pieces]
+        return spaces.Tuple((spaces.Discrete(self.n), spaces.Tuple(boxes)))
+
+    def scale(self, values: ArrayLike) -> NDArray[np.float32]:
+        """Scales parameters [.., P] from the environment's units to [−1, 1]; to 0 where low == high."""
+        return ((np.asarray(values, dtype=np.float64) - self._middle) * self._inverse_half).astype(np.float32)
+
+    def unscale(self, x: ArrayLike) -> NDArray[np.float64]:
+        """Scales parameters [.., P] from [−1, 1] to the environment's units. Does not clip."""
+        return np.asarray(x, dtype=np.float64) * self._half + self._middle
+
+    def to_env(self, k: int, x: ArrayLike) -> Any:
+        """The environment action for one discrete action and all parameters.
+
+        Args:
+            k: The discrete action, in {0..K−1} whatever the start of the space's Discrete.
+            x: float [P], all parameters, scaled to [−1, 1]; clipped if outside.
+
+        Returns:
+            An action contained in `space`.
+
+        Raises:
+            ValueError: If `k` or the shape of `x` is wrong, or `x` holds NaN.
+        """
+        return self.compose(k, self.unscale(x))
+
+    def to_env_batch(self, k: ArrayLike, x: ArrayLike) -> list[Any]:
+        """The list of n environment actions for `k` [n] and `x` [n, P]; see `to_env`."""
+        return self.compose_batch(k, self.unscale(x))
+
+    def from_env(self, action: Any) -> tuple[int, NDArray[np.float32]]:
+        """The discrete action and all parameters of one environment action.
+
+        Args:
+            action: An action contained in `space`; a parameter may miss its bounds by a float32 rounding.
+
+        Returns:
+            `(k, x)`: an int in {0..K−1}, and float32 [P] in [−1, 1]. Parameters that the action does not
+            carry (`OneOf`, `parameter_mask`) are 0, the middle of their range.
+
+        Raises:
+            ValueError: If the action is not in the space.
+        """
+        k, values = self.decompose(action)
+        return k, self.scale(values)
+
+    def from_env_batch(self, actions: Sequence[Any]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """`k`, int32 [n], and `x`, float32 [n, P], of n environment actions; see `from_env`."""
+        k, values = self.decompose_batch(actions)
+        return k, self.scale(values)
+
+    def compose(self, k: int, values: ArrayLike) -> Any:
+        """As `to_env`, with the parameters in the environment's units."""
+        return self.compose_batch([k], np.asarray(values)[None])[0]
+
+    def compose_batch(self, k: ArrayLike, values: ArrayLike) -> list[Any]:
+        """As `to_env_batch`, with the parameters in the environment's units."""
+        k = np.asarray(k)
+        values = np.asarray(values, dtype=np.float64)
+        if k.ndim != 1 or values.shape != (k.size, self.parameter_size):
+            raise ValueError(
+                f"Discrete actions of shape (n,) need parameters of shape (n, {self.parameter_size}); "
+                f"got shapes {k.shape} and {values.shape}."
+            )
+        if np.isnan(values).any():
+            row = int(np.isnan(values).any(axis=1).argmax())
+            raise ValueError(
+                f"The parameters for discrete action {k[row]} hold NaN: {values[row]}. An environment cannot "
+                "take that; look for what made it, usually a network that has diverged."
+            )
+        taken = k.tolist()
+        try:
+            choices = [self._choices[choice] for choice in taken]
+        except KeyError as error:
+            raise ValueError(
+                f"The discrete action must be one of 0..{self.n - 1} (the start of the space's Discrete is "
+                f"added to it); got {error}."
+            ) from None
+
+        if not self._carries_all:
+            middle = np.broadcast_to(self._vector_middle, (k.size, self._vector_middle.size))
+            sources = np.concatenate([values, middle], axis=1)
+            values = np.take_along_axis(sources, self._source[k.astype(np.intp)], axis=1)
+        vectors = np.minimum(np.maximum(values, self._vector_low), self._vector_high)
+
+        if not self._branches:
+            columns = [leaf.rows(vectors) for leaf in self._leaves]
+            if self._choice_position is not None:
+                columns.insert(self._choice_position, choices)
+            return nested.pack(self.space, iter(columns))
+        actions: list[Any] = [None] * k.size
+        for choice in set(taken):
+            part, leaves = self._branches[choice]
+            rows = np.flatnonzero(k == choice).tolist()
+            packed = nested.pack(part, iter([leaf.rows(vectors[rows]) for leaf in leaves]))
+            for row, value in zip(rows, packed, strict=True):
+                actions[row] = (choices[row], value)
+        return actions
+
+    def decompose(self, action: Any) -> tuple[int, NDArray[np.float64]]:
+        """As `from_env`, with the parameters in the environment's units."""
+        k, values = self.decompose_batch([action])
+        return int(k[0]), values[0]
+
+    def decompose_batch(self, actions: Sequence[Any]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """As `from_env_batch`, with the parameters in the environment's units."""
+        if len(actions) == 0:
+            return np.zeros(0, dtype=np.int32), np.zeros((0, self.parameter_size))
+        vectors = np.tile(self._vector_middle, (len(actions), 1))
+        try:
+            k = self._read_branches(actions, vectors) if self._branches else self._read(actions, vectors)
+        except (TypeError, ValueError, OverflowError) as error:
+            if len(actions) > 1:  # to name the one at fault
+                for action in actions:
+                    self.decompose(action)
+            raise ValueError(f"{actions[0]!r} is not an action of {self.space}: {error}.") from error
+        above_low = vectors >= self._vector_low - self._tolerance
+        below_high = vectors <= self._vector_high + self._tolerance
+        valid = (above_low & below_high).all(axis=1)  # NaN is not
+        if not valid.all():
+            action = actions[int(valid.argmin())]
+            raise ValueError(
+                f"{action!r} is not an action of {self.space}: a parameter is NaN or out of bounds."
+            )
+        values = np.minimum(np.maximum(vectors, self._vector_low), self._vector_high)[:, self._coordinate]
+        if not self._carries_all:
+            values = np.where(self.mask[k], values, self._middle)
+        return k, values
+
+    def _read(self, actions: Sequence[Any], vectors: NDArray[np.float64]) -> NDArray[np.int32]:
+        """Writes the actions' parameters into `vectors` [n, D]; returns the discrete actions, int32 [n]."""
+        columns = nested.unpack(self.space, actions)
+        k = np.zeros(len(actions), dtype=np.int32)
+        if self._choice_position is not None:
+            k = _read_choices(columns.pop(self._choice_position), self._start, self.n)
+        for leaf, column in zip(self._leaves, columns, strict=True):
+            leaf.read(column, vectors)
+        return k
+
+    def _read_branches(self, actions: Sequence[Any], vectors: NDArray[np.float64]) -> NDArray[np.int32]:
+        """The same for a `OneOf`."""
+        choices, values = zip(*actions, strict=True)
+        k = _read_choices(choices, 0, self.n)
+        for choice in set(k.tolist()):
+            part, leaves = self._branches[choice]
+            rows = np.flatnonzero(k == choice).tolist()
+            of_branch = vectors[rows]
+            for leaf, column in zip(leaves, nested.unpack(part, [values[row] for row in rows]), strict=True):
+                leaf.read(column, of_branch)
+            vectors[rows] = of_branch
+        return k
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, ParameterizedActionSpace)
+            and self.space == other.space
+            and self.parameter_sizes == other.parameter_sizes
+            and self._carries_all == other._carries_all
+            and np.array_equal(self._coordinate, other._coordinate)
+        )
+
+    def __repr__(self) -> str:
+        return f"ParameterizedActionSpace({self.space}, parameter_sizes={self.parameter_sizes})"
+
+
+@dataclass(frozen=True)
+class _Leaf:
+    """One Box (or `Discrete(1)`) of an action space and its place in the environment vector."""
+
+    space: spaces.Box | spaces.Discrete
+    place: slice
+
+    def rows(self, vectors: NDArray[np.float64]) -> list[Any]:
+        """This leaf's part of n environment actions, from their environment vectors [n, D]."""
+        if isinstance(self.space, spaces.Discrete):
+            return [self.space.start] * len(vectors)
+        values = vectors[:, self.place]
+        if self.space.dtype.kind != "f":
+            values = np.rint(values)
+        values = values.astype(self.space.dtype)
+        if len(self.space.shape) == 1:
+            return list(values)
+        values = values.reshape(len(values), *self.space.shape)
+        return [values[row, ...] for row in range(len(values))]  # "..." keeps an array where the shape is ()
+
+    def read(self, column: Sequence[Any], vectors: NDArray[np.float64]) -> None:
+        """Writes this leaf's part of n environment actions into their environment vectors [n, D]."""
+        if isinstance(self.space, spaces.Discrete):
+            _read_choices(column, int(self.space.start), 1)
+            return
+        values = np.asarray(column, dtype=np.float64)
+        if values.shape[1:] != self.space.shape:
+            raise ValueError(f"a parameter has shape {values.shape[1:]} instead of {self.space.shape}")
+        vectors[:, self.place] = values.reshape(len(column), -1)
+
+
+def _read_choices(column: Sequence[Any], start: int, n: int) -> NDArray[np.int32]:
+    values = np.asarray(column)
+    if values.ndim != 1 or values.dtype.kind not in "iu":
+        raise ValueError("the discrete action is not an integer")
+    k = values.astype(np.int64) - start
+    if k.min() < 0 or k.max() >= n:
+        raise ValueError(f"the discrete action is not in {start}..{start + n - 1}")
+    return k.astype(np.int32)
+
+
+def _read_layout(
+    space: spaces.Space[Any],
+) -> tuple[spaces.Discrete | None, str | None, list[spaces.Space[Any]]]:
+    """The discrete choice, its path, and the spaces of the parameters, one for each action if there are K."""
+    if isinstance(space, spaces.Discrete):
+        return space, "", []
+    if isinstance(space, spaces.Box):
+        return None, None, [space]
+    if isinstance(space, spaces.OneOf):
+        return None, None, list(space.spaces)
+    parts = nested.parts(space) or {}
+    discretes = {key: part for key, part in parts.items() if isinstance(part, spaces.Discrete)}
+    if isinstance(space, spaces.Tuple):  # the choice comes first
+        discretes = {key: part for key, part in discretes.items() if key == 0}
+    elif len(discretes) > 1:  # the others may only stand for "no parameters"
+        discretes = {key: part for key, part in discretes.items() if part.n > 1}
+    if len(discretes) != 1:
+        raise _unknown_layout(space, "it needs exactly one discrete choice, in a Tuple as the first entry")
+    [(key, discrete)] = discretes.items()
+    components = [part for other, part in parts.items() if other != key]
+    if len(components) == 1:
+        inner = nested.parts(components[0])
+        if inner and len(inner) == discrete.n:
+            components = list(inner.values())
+    return discrete, f"[{key!r}]", components
+
+
+def _check_leaf(leaf: spaces.Space[Any], path: str, space: spaces.Space[Any]) -> spaces.Box | spaces.Discrete:
+    if isinstance(leaf, spaces.Discrete) and leaf.n == 1:
+        return leaf
+    if not isinstance(leaf, spaces.Box):
+        raise _unknown_layout(space, f"action_space{path} is {leaf}")
+    if not nested.bounded(leaf).all():
+        raise ValueError(
+            f"action_space{path} is unbounded: {leaf}. Action-parameters are scaled to [-1, 1], which needs "
+            "finite bounds. Give the environment a bounded Box; gymnasium.wrappers.TransformAction(env, "
+            "lambda action: action, bounded_action_space) does so without changing its code."
+        )
+    if leaf.dtype.kind in "iu" and np.any((leaf.low < -(2**53)) | (leaf.high > 2**53)):
+        raise ValueError(
+            f"action_space{path} has integers beyond ±2**53, which floats cannot count: {leaf}. "
+            "Give the environment a Box with narrower bounds."
+        )
+    return leaf
+
+
+def _size(leaf: spaces.Space[Any]) -> int:
+    return int(np.prod(leaf.shape)) if isinstance(leaf, spaces.Box) else 0
+
+
+def _unknown_layout(space: spaces.Space[Any], reason: str) -> TypeError:
+    return TypeError(f"{space} is not a parameterised action space: {reason}. Accepted layouts: {_LAYOUTS}.")
+
+
+def _owned_coordinates(
+    space: spaces.Space[Any],
+    n: int,
+    components: list[spaces.Space[Any]],
+    parameter_sizes: Sequence[int] | None,
+    parameter_mask: ArrayLike | None,
+) -> list[NDArray[np.int64]]:
+    """For each discrete action, its coordinates in the environment vector."""
+    sizes = [sum(_size(leaf) for _, leaf in nested.leaves(component)) for component in components]
+    total = sum(sizes)
+    if parameter_sizes is not None and parameter_mask is not None:
+        raise ValueError("parameter_sizes and parameter_mask both say which coordinates are whose: give one.")
+    if (parameter_sizes is not None or parameter_mask is not None) and nested.parts(space) is None:
+        raise ValueError(
+            f"parameter_sizes and parameter_mask are for Tuple and Dict spaces. In {space} it is plain which "
+            "parameters are whose: leave them out."
+        )
+    if parameter_mask is not None:
+        mask = np.asarray(parameter_mask)
+        if mask.shape != (n, total) or not np.isin(mask, (0, 1)).all():
+            raise ValueError(
+                f"parameter_mask must be a bool array of shape {(n, total)}, a row for each discrete action "
+                f"and a column for each coordinate of {space}; got shape {mask.shape}, dtype {mask.dtype}."
+            )
+        return [np.flatnonzero(row) for row in mask]
+    if parameter_sizes is not None:
+        sizes = [operator.index(size) for size in parameter_sizes]
+        if len(sizes) != n or min(sizes) < 0 or sum(sizes) != total:
+            raise ValueError(
+                f"parameter_sizes must be {n} sizes, one for each discrete action (0 for no parameters), which "
+                f"add up to the {total} coordinates of {space}; got {tuple(sizes)}."
+            )
+    elif not components:
+        sizes = [0] * n
+    elif len(components) != n:
+        raise ValueError(
+            f"Which of the {total} coordinates belong to which of the {n} discrete actions cannot be seen "
+            f"from {space}. Wrap the environment to say it: HybridActionWrapper(env, parameter_sizes=...) "
+            f"with {n} sizes if each action has its own consecutive coordinates, or HybridActionWrapper(env, "
+            f"parameter_mask=...) with a bool array of shape {(n, total)} if actions share coordinates."
+        )
+    return [np.arange(stop - size, stop) for size, stop in zip(sizes, np.cumsum(sizes), strict=True)]
