@@ -1,0 +1,245 @@
+"""Platform: run, hop and leap over three platforms, past two enemies, to the right edge of the world."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+
+from pamdp_envs.base import Action, Observation, ParameterizedEnv
+
+DT = 0.05  # time of one substep
+NOISE = 0.5 * DT  # standard deviation of the noise on a speed in one substep
+WORLD_WIDTH = 1035.0
+GROUND = 40.0  # height of every platform's top
+WIDTH, HEIGHT = 20.0, 30.0  # of the player and of an enemy; positions are lower-left corners
+GRAVITY = 9.8
+RUN, HOP, LEAP = range(3)
+TAKE_OFF_SPEED = {HOP: 35.0, LEAP: 25.0}
+RUN_TIME = 1.0
+ENEMY_SPEED = 30.0
+
+
+class Ledge(NamedTuple):
+    """A platform of the world: its left edge and its width."""
+
+    x: float
+    width: float
+
+
+LEDGES = (Ledge(0.0, 250.0), Ledge(475.0, 275.0), Ledge(985.0, 50.0))
+
+# For the player on each platform or in the gap after it: the platform's width, the next one's, the gap
+# between them, the platform's left edge, and the difference in height, which is 0 here.
+STRETCHES = ((250.0, 275.0, 225.0, 0.0, 0.0), (275.0, 50.0, 235.0, 475.0, 0.0), (50.0, 0.0, 0.0, 985.0, 0.0))
+SHIFT = np.array([20.0, 0.0, 0.0, ENEMY_SPEED, 0.0, 0.0, 0.0, 0.0, 0.0])
+SCALE = np.array([1055.0, 100.0, WORLD_WIDTH, 2 * ENEMY_SPEED, 275.0, 275.0, 235.0, WORLD_WIDTH, 1.0])
+
+
+class Player:
+    """The player's position and velocity, in units and units per second."""
+
+    __slots__ = ("vx", "vy", "x", "y")
+
+    def __init__(self) -> None:
+        self.x, self.y, self.vx, self.vy = 0.0, GROUND, 0.0, 0.0
+
+    def on_ledge(self) -> bool:
+        """Whether the player stands on a platform."""
+        x = self.x
+        return self.y == GROUND and any(-WIDTH <= x - ledge.x <= ledge.width for ledge in LEDGES)
+
+    def accelerate(self, ax: float, ay: float, rng: np.random.Generator) -> None:
+        """Change the velocity for one substep; the forward speed loses a random amount, but not its sign."""
+        ax = min(max(ax, -600.0), 600.0)
+        ay = min(max(ay, -4000.0), 4000.0)
+        vx = self.vx + ax * DT - abs(rng.normal(0.0, NOISE))
+        self.vx = min(max(vx, 0.0), 100.0)
+        self.vy = min(max(self.vy + ay * DT, -200.0), 200.0)
+
+    def jump(self, distance: float, take_off_speed: float, rng: np.random.Generator) -> None:
+        """Take off at the forward speed that covers `distance` during the flight, less some noise."""
+        flight_time = 2 * take_off_speed / GRAVITY + 1
+        speed_gain = min(max(distance / flight_time - self.vx, -600.0), 200.0 - take_off_speed)
+        noise_x, noise_y = rng.normal(0.0, 1.0, size=2)
+        self.accelerate(
+            (speed_gain - abs(float(noise_x))) / DT, (take_off_speed - abs(float(noise_y))) / DT, rng
+        )
+
+    def move(self) -> None:
+        """Advance one substep."""
+        self.x = min(max(self.x + self.vx * DT, 0.0), WORLD_WIDTH)
+        self.y += self.vy * DT
+        self.vx *= 0.99
+
+    def land_on(self, ledge: Ledge) -> None:
+        """If inside a platform, leave it by the nearer side: its top or bottom, or one of its walls."""
+        x, y, left, right = self.x, self.y, ledge.x - WIDTH, ledge.x + ledge.width
+        if not (left < x < right and -HEIGHT < y < GROUND):
+            return
+        new_x, new_y = x, y
+        if x < ledge.x:
+            new_x = left
+        elif x > right - WIDTH:
+            new_x = right
+        if y < 0.0:
+            new_y = -HEIGHT
+        elif y > GROUND - HEIGHT:
+            new_y = GROUND
+        if new_x == x or (new_y != y and abs(x - new_x) >= abs(y - new_y)):
+            self.y, self.vy = new_y, 0.0
+        else:
+            self.x = new_x
+        self.vx = 0.0
+
+    def touches(self, enemy: Enemy) -> bool:
+        """Whether the player and an enemy overlap."""
+        return -WIDTH < self.x - enemy.x < WIDTH and -HEIGHT < self.y - GROUND < HEIGHT
+
+
+class Enemy:
+    """An enemy that patrols one platform: its position and its forward speed."""
+
+    __slots__ = ("dx", "left", "right", "x")
+
+    def __init__(self, ledge: Ledge) -> None:
+        self.left, self.right = ledge.x, ledge.x + ledge.width - WIDTH
+        self.x, self.dx = self.right, -ENEMY_SPEED
+
+    def move(self, rng: np.random.Generator) -> None:
+        """Advance one substep, turning round at the platform's ends."""
+        if not self.left < self.x < self.right:
+            self.dx = -self.dx
+        self.dx = min(max(self.dx + rng.normal(0.0, NOISE), -ENEMY_SPEED), ENEMY_SPEED)
+        self.x = min(max(self.x + self.dx * DT, self.left), self.right)
+
+
+class PlatformEnv(ParameterizedEnv):
+    """Run, hop and leap to the right edge of the world.
+
+    ## Description
+
+    The Platform domain of Masson, Ranchod & Konidaris (2016). The player starts at the left end of the world
+    and has to reach its right edge, over three platforms with a gap after the first and the second, on each
+    of which an enemy walks to and fro. It runs, or it jumps: a *hop* gets over an enemy, a *leap* gets over a
+    gap, and how far each carries is for the agent to choose.
+
+    One step of the environment is one whole action, simulated in substeps of 0.05 s until the player has
+    settled: a run lasts one second, a jump until the player stands on a platform again.
+
+    ## Action Space
+
+    `Tuple(Discrete(3), Tuple(Box(1), Box(1), Box(1)))`: which action, and the parameters of all three, of
+    which only the chosen action's is used. `step((1, ([0.0], [300.0], [0.0])))` hops. Parameters are clipped
+    to their range.
+
+    | k | Action | Parameter                                  | Min | Max |
+    |---|--------|--------------------------------------------|-----|-----|
+    | 0 | run    | gain of speed in each substep              | 0   | 30  |
+    | 1 | hop    | distance aimed at, in a high flight        | 0   | 720 |
+    | 2 | leap   | distance aimed at, in a low flight         | 0   | 430 |
+
+    ## Observation Space
+
+    `Box(0, 1, (9,), float64)`. Each number is scaled to [0, 1] from the range given. The *enemy* is the one
+    of the second platform once x > 475, and the one of the first before that.
+
+    | Num | Observation                                            | Min | Max  |
+    |-----|--------------------------------------------------------|-----|------|
+    | 0   | player's x                                             | -20 | 1035 |
+    | 1   | player's forward speed                                 | 0   | 100  |
+    | 2   | enemy's x                                              | 0   | 1035 |
+    | 3   | enemy's speed                                          | -30 | 30   |
+    | 4   | width of the platform the player is on, or has left    | 0   | 275  |
+    | 5   | width of the next platform                             | 0   | 275  |
+    | 6   | width of the gap between them                          | 0   | 235  |
+    | 7   | left edge of the platform the player is on             | 0   | 1035 |
+    | 8   | difference in height to the next platform (always 0)   | 0   | 1    |
+
+    ## Rewards
+
+    The way covered in the step as a share of the whole: (x after − x before) / 1035. A perfect episode
+    returns 1.
+
+    ## Starting State
+
+    The player stands at the left edge of the world, each enemy at the right end of its platform, walking
+    left. The start is the same in every episode; speeds are noisy from then on.
+
+    ## Episode End
+
+    1. Termination: the player reaches the right edge, falls below the platforms, or touches an enemy.
+    2. Truncation: after 200 steps (by `gymnasium.make`'s time limit).
+
+    `info["substeps"]` is the number of substeps (int) that the step took.
+
+    ## Arguments
+
+    | Parameter     | Type    | Default | Description                                    |
+    |---------------|---------|---------|------------------------------------------------|
+    | `render_mode` | **str** | `None`  | `"human"`, `"rgb_array"` or `"rgb_array_list"` |
+
+    ## Version History
+
+    * v0: the dynamics of the published results, to the last digit.
+
+    ## References
+
+    Masson, W., Ranchod, P., & Konidaris, G. (2016). Reinforcement Learning with Parameterized Actions.
+    Proceedings of the AAAI Conference on Artificial Intelligence, 30(1).
+    """
+
+    _player: Player
+    _enemies: tuple[Enemy, Enemy]
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__(("run", "hop", "leap"), (((0.0, 30.0),), ((0.0, 720.0),), ((0.0, 430.0),)))
+        self.observation_space = spaces.Box(0.0, 1.0, (9,), dtype=np.float64)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Put the player and the enemies at their starts; nothing is drawn at random."""
+        self._start(seed)
+        self._player = Player()
+        self._enemies = Enemy(LEDGES[0]), Enemy(LEDGES[1])
+        return self._observation(), {}
+
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Act, then simulate until the player has settled again."""
+        k, (power,) = self._read_action(action)
+        player, (first, second), rng = self._player, self._enemies, self.np_random
+        start_x = player.x
+        countdown = RUN_TIME
+        substeps = 0
+        while True:
+            if player.on_ledge():
+                if k == RUN:
+                    player.accelerate(power / DT, 0.0, rng)
+                else:
+                    player.jump(power, TAKE_OFF_SPEED[k], rng)
+                player.vx = min(max(player.vx, 0.0), 70.0)
+            else:
+                player.accelerate(0.0, -GRAVITY, rng)
+            enemy = second if player.x > LEDGES[1].x else first
+            player.move()
+            enemy.move(rng)
+            if player.y < GROUND:
+                for ledge in LEDGES:
+                    player.land_on(ledge)
+            substeps += 1
+            finished = player.x >= WORLD_WIDTH
+            terminated = finished or player.y < GROUND or player.touches(first) or player.touches(second)
+            countdown -= DT
+            if terminated or (countdown <= 0.0 if k == RUN else player.on_ledge()):
+                break
+        reward = (player.x - start_x) / WORLD_WIDTH
+        return self._observation(), reward, terminated, False, {"substeps": substeps}
+
+    def _observation(self) -> Observation:
+        player = self._player
+        enemy = self._enemies[player.x > LEDGES[1].x]
+        stretch = sum(player.x >= ledge.x for ledge in LEDGES[1:])
+        raw = np.array([player.x, player.vx, enemy.x, enemy.dx, *STRETCHES[stretch]])
+        return (raw + SHIFT) / SCALE
