@@ -22,9 +22,9 @@ _LAYOUTS = (
 class ParameterizedActionSpace:
     """A parameterised action space: K discrete actions k, each with m_k continuous action-parameters x_k.
 
-    Agents work on canonical arrays: `k`, int32 in {0..K−1}, and `x`, float32 [P], all parameters x_0 … x_{K−1}
-    in a row, P = Σ m_k, each scaled from its bounds to [−1, 1]. This class translates them to and from the
-    actions of an environment, whose layout it reads off the space:
+    Agents work on canonical arrays: `k`, int32 in {0..K−1}, and `x`, float32 [P], all parameters x_0 …
+    x_{K−1} in a row, P = Σ m_k, each scaled from its bounds to [−1, 1]. This class translates them to and
+    from the actions of an environment, whose layout it reads off the space:
 
     * `Tuple(Discrete(K), Tuple(Box, …))` with K boxes, the k-th holding x_k;
     * `Tuple(Discrete(K), Box, …)`, the same, flat;
@@ -36,7 +36,7 @@ class ParameterizedActionSpace:
     * plain `Discrete` (P = 0) and plain `Box` (K = 1; the action is the array alone).
 
     A box may have any shape, also of size 0, any dtype (integers are rounded to the nearest) and equal
-    bounds. In the place of a box, `Discrete(1)` means no parameters, and a Tuple or Dict of boxes all of them.
+    bounds. In the place of a box, `Discrete(1)` means no parameters, a Tuple or Dict of boxes all of them.
 
     Args:
         space: The environment's action space.
@@ -247,9 +247,7 @@ class ParameterizedActionSpace:
         valid = (above_low & below_high).all(axis=1)  # NaN is not
         if not valid.all():
             action = actions[int(valid.argmin())]
-            raise ValueError(
-                f"{action!r} is not an action of {self.space}: a parameter is NaN or out of bounds."
-            )
+            raise ValueError(f"{action!r} is not an action of {self.space}: a parameter is NaN or out of bounds.")
         values = np.minimum(np.maximum(vectors, self._vector_low), self._vector_high)[:, self._coordinate]
         if not self._carries_all:
             values = np.where(self.mask[k], values, self._middle)
@@ -407,16 +405,16 @@ def _owned_coordinates(
         mask = np.asarray(parameter_mask)
         if mask.shape != (n, total) or not np.isin(mask, (0, 1)).all():
             raise ValueError(
-                f"parameter_mask must be a bool array of shape {(n, total)}, a row for each discrete action "
-                f"and a column for each coordinate of {space}; got shape {mask.shape}, dtype {mask.dtype}."
+                f"parameter_mask must be a bool array of shape {(n, total)}, a row per discrete action and a "
+                f"column per coordinate of {space}; got shape {mask.shape}, dtype {mask.dtype}."
             )
         return [np.flatnonzero(row) for row in mask]
     if parameter_sizes is not None:
         sizes = [operator.index(size) for size in parameter_sizes]
         if len(sizes) != n or min(sizes) < 0 or sum(sizes) != total:
             raise ValueError(
-                f"parameter_sizes must be {n} sizes, one for each discrete action (0 for no parameters), which "
-                f"add up to the {total} coordinates of {space}; got {tuple(sizes)}."
+                f"parameter_sizes must be {n} sizes, one for each discrete action (0 for no parameters), "
+                f"which add up to the {total} coordinates of {space}; got {tuple(sizes)}."
             )
     elif not components:
         sizes = [0] * n

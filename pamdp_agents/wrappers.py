@@ -1,0 +1,134 @@
+"""Wrappers that change how an environment's parameterised actions are laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Box
+from numpy.typing import ArrayLike, NDArray
+
+from pamdp_agents.spaces import ParameterizedActionSpace
+
+
+class HybridActionWrapper(gym.ActionWrapper[Any, Any, Any], gym.utils.RecordConstructorArgs):
+    """Presents any parameterised action space as `Tuple(Discrete(K), Tuple(Box × K))`.
+
+    The boxes are 1-D float32, the k-th holds the parameters of discrete action k in the environment's units.
+    `ParameterizedActionSpace` says which layouts are understood and what the arguments mean; only one Box for
+    several discrete actions needs one of them.
+
+    Args:
+        env: The environment.
+        parameter_sizes: K sizes, the number of consecutive coordinates of the Box that each action owns.
+        parameter_mask: bool [K, D], which of the Box's D coordinates each discrete action uses.
+
+    Raises:
+        TypeError: If the environment's action space is not a parameterised one.
+        ValueError: If it is unbounded, if the arguments do not fit it, or if it needs one of them.
+    """
+
+    def __init__(
+        self,
+        env: gym.Env[Any, Any],
+        parameter_sizes: Sequence[int] | None = None,
+        parameter_mask: ArrayLike | None = None,
+    ) -> None:
+        _record_arguments(self, parameter_sizes, parameter_mask)
+        gym.ActionWrapper.__init__(self, env)
+        self._inner = ParameterizedActionSpace(env.action_space, parameter_sizes, parameter_mask)
+        self._outer = ParameterizedActionSpace(self._inner.canonical_space)
+        self.action_space = self._outer.space
+
+    def action(self, action: tuple[int, tuple[NDArray[np.float32], ...]]) -> Any:
+        """The wrapped environment's action for `(k, (x_0, …, x_{K−1}))`.
+
+        Raises:
+            ValueError: If `action` is not in `action_space`.
+        """
+        return self._inner.compose(*self._outer.decompose(action))
+
+    def reverse_action(self, action: Any) -> tuple[int, tuple[NDArray[np.float32], ...]]:
+        """The action of `action_space` for one of the wrapped environment's.
+
+        Parameters that the wrapped environment's action does not carry are in the middle of their range.
+
+        Raises:
+            ValueError: If `action` is not in the wrapped environment's action space.
+        """
+        return self._outer.compose(*self._inner.decompose(action))
+
+
+class FlattenHybridAction(gym.ActionWrapper[Any, Any, Any], gym.utils.RecordConstructorArgs):
+    """Presents any parameterised action space as one Box, for agents that know no other, such as SB3's.
+
+    The Box has K + P components in [−1, 1]: a score for each discrete action, of which the highest is taken
+    (the first of equals), then all parameters, scaled. It is the usual baseline for P-DQN and its kin: PPO,
+    SAC or TD3 learn the scores as if they were continuous actions.
+
+    Args:
+        env: The environment.
+        parameter_sizes: K sizes, the number of consecutive coordinates of the Box that each action owns.
+        parameter_mask: bool [K, D], which of the Box's D coordinates each discrete action uses.
+
+    Raises:
+        TypeError: If the environment's action space is not a parameterised one.
+        ValueError: If it is unbounded, if the arguments do not fit it, or if it needs one of them.
+    """
+
+    def __init__(
+        self,
+        env: gym.Env[Any, Any],
+        parameter_sizes: Sequence[int] | None = None,
+        parameter_mask: ArrayLike | None = None,
+    ) -> None:
+        _record_arguments(self, parameter_sizes, parameter_mask)
+        gym.ActionWrapper.__init__(self, env)
+        self._inner = ParameterizedActionSpace(env.action_space, parameter_sizes, parameter_mask)
+        self.action_space = Box(-1.0, 1.0, (self._inner.n + self._inner.parameter_size,), np.float32)
+
+    def action(self, action: ArrayLike) -> Any:
+        """The wrapped environment's action for K scores and P scaled parameters, float [K + P].
+
+        Parameters outside [−1, 1] are clipped.
+
+        Raises:
+            ValueError: If the shape is wrong or a component is NaN.
+        """
+        flat = np.asarray(action, dtype=np.float64)
+        n, size = self._inner.n, self._inner.parameter_size
+        if flat.shape != (n + size,):
+            raise ValueError(
+                f"The action must have shape ({n + size},), {n} scores and {size} parameters; got shape {flat.shape}."
+            )
+        if np.isnan(flat).any():
+            raise ValueError(f"The action holds NaN, perhaps from an agent that has diverged: {flat}.")
+        return self._inner.to_env(int(flat[:n].argmax()), flat[n:])
+
+    def reverse_action(self, action: Any) -> NDArray[np.float32]:
+        """The flat action, float32 [K + P], for one of the wrapped environment's.
+
+        The discrete action taken scores 1, the others −1. Parameters that the action does not carry are 0.
+
+        Raises:
+            ValueError: If `action` is not in the wrapped environment's action space.
+        """
+        k, x = self._inner.from_env(action)
+        scores = np.full(self._inner.n, -1.0, dtype=np.float32)
+        scores[k] = 1.0
+        return np.concatenate([scores, x])
+
+
+def _record_arguments(
+    wrapper: gym.utils.RecordConstructorArgs,
+    parameter_sizes: Sequence[int] | None,
+    parameter_mask: ArrayLike | None,
+) -> None:
+    """Records the arguments as plain lists: an environment's spec is compared with == and written as JSON."""
+    gym.utils.RecordConstructorArgs.__init__(
+        wrapper,
+        parameter_sizes=None if parameter_sizes is None else [int(size) for size in parameter_sizes],
+        parameter_mask=None if parameter_mask is None else np.asarray(parameter_mask).tolist(),
+    )
