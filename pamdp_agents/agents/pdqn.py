@@ -1,0 +1,320 @@
+"""P-DQN: a Q-network on [s, x] and a parameter actor that ascends the sum of its values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal
+
+import gymnasium as gym
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pamdp_agents import strategies
+from pamdp_agents.agents.off_policy import OffPolicyAgent
+from pamdp_agents.exploration import ParameterNoise
+from pamdp_agents.learner import Metrics, TrainState, Update, adam, clip_by_norm, polyak
+from pamdp_agents.networks import FlatNetwork, JointQ, ParameterActor
+from pamdp_agents.replay import Batch
+from pamdp_agents.validation import check_choice, check_positive, check_range
+
+ActorLossWeighting = Literal["sum", "average", "weighted", "random_weighted"]
+
+
+class PDQN(OffPolicyAgent):
+    """Parametrised deep Q-network (P-DQN).
+
+    The Q-network maps an observation and the parameters of all discrete actions to one value per discrete action; the
+    parameter actor μ maps the observation to all parameters. The agent takes the discrete action of the highest
+    value, with the actor's parameters.
+
+    * Target: y = r + γ(1 − terminated)·max_k Q'(s', μ'(s'))_k, where ' marks the target networks.
+    * The Q-network minimises the error of Q(s, x)_k, with k and x from the replay buffer, against y.
+    * The actor ascends the batch mean of Σ_k Q(s, μ(s))_k; ``strategy`` changes the gradient that reaches μ(s).
+
+    Args:
+        policy: ``"MlpPolicy"``.
+        env: The environment, its id, or None (only to load an agent or to be given one later by ``set_env``).
+        learning_rate: Adam's step size for the Q-network.
+        buffer_size: Number of transitions in the replay buffer.
+        learning_starts: Environment steps before the first update; until then the discrete action is random (ε = 1).
+        batch_size: Transitions in one update.
+        tau: Polyak coefficient of the Q-network's target, in (0, 1].
+        gamma: Discount factor γ, in [0, 1].
+        train_freq: Environment steps between updates.
+        gradient_steps: Updates made then, all in one compiled call; −1: as many as environment steps.
+        policy_kwargs: ``net_arch`` (hidden units: a list for both networks, or ``{"pi": [...], "qf": [...]}``; default
+            [256]), ``activation_fn`` (default "relu"), ``q_output_initializer`` and ``actor_output_initializer``
+            (Keras initialisers, or their configurations).
+        stats_window_size: Episodes over which the logged returns are averaged.
+        tensorboard_log: Folder for TensorBoard's logs, or None.
+        verbose: 0 silent, 1 prints the settings and the log table, 2 debug.
+        seed: Seed of the weights, the exploration, the replay samples and the environment.
+        device: ``"auto"``, ``"cpu"``, ``"gpu"`` or a TensorFlow device name.
+        strategy: How the gradient that reaches the action-parameters is changed; see
+            :mod:`pamdp_agents.strategies`.
+        actor_learning_rate: Adam's step size for the parameter actor.
+        actor_tau: Polyak coefficient of the actor's target, in (0, 1].
+        exploration_initial_eps: ε at the start.
+        exploration_final_eps: ε at the end of its linear fall.
+        exploration_fraction: Fraction of ``total_timesteps`` over which ε falls, in (0, 1].
+        exploration_episodes: If given, ε falls over this many episodes instead.
+        action_noise: ``"uniform"``, ``"gaussian"``, ``"ornstein_uhlenbeck"``, a configuration or an object; see
+            :mod:`pamdp_agents.exploration`.
+        max_grad_norm: Each network's gradient is scaled down to this norm; None: not clipped.
+        loss: ``"mse"`` or ``"huber"`` (threshold 1).
+        double_q: Choose the target's k by the online networks (double Q-learning). Off in the published agents.
+        reward_scale: What rewards are multiplied by before they are stored.
+        passthrough: Fixed linear map from the scaled observation to initial parameters, added to the actor's output and
+            never trained: ``{"bias": [P], "weight": [P, D]}``.
+        scale_observations: Scale observations to [−1, 1] from the observation space's finite bounds.
+        actor_loss_weighting: Weights of the terms of the actor's sum over k: ``"sum"`` (1), ``"average"`` (1/K),
+            ``"weighted"`` (k's frequency in the batch), ``"random_weighted"`` (uniform, unit norm, new in each update).
+        actor_loss_indexed: Keep only the taken k's term of that sum.
+
+    Raises:
+        ValueError: An argument is out of its range, or the action space is unbounded.
+        TypeError: The action space is not a parameterised one.
+
+    References:
+        Xiong et al. 2018, "Parametrized Deep Q-Networks Learning: Reinforcement Learning with Discrete-Continuous
+        Hybrid Action Space" (arXiv 1810.06394). Weights of the actor's sum: Bester, James & Konidaris 2019
+        (arXiv 1905.04388) and their published code.
+    """
+
+    metric_names: ClassVar[tuple[str, ...]] = (
+        "critic_loss",
+        "actor_loss",
+        "mean_q",
+        "mean_td_error",
+        "strategy_changed_fraction",
+        "parameters_at_bound_fraction",
+    )
+
+    def __init__(
+        self,
+        policy: str,
+        env: gym.Env | str | None,
+        learning_rate: float = 1e-3,
+        buffer_size: int = 100_000,
+        learning_starts: int = 500,
+        batch_size: int = 128,
+        tau: float = 0.01,
+        gamma: float = 0.95,
+        train_freq: int = 1,
+        gradient_steps: int = 1,
+        policy_kwargs: dict[str, Any] | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: str = "auto",
+        *,
+        strategy: str | dict[str, Any] | Sequence[Any] | strategies.Strategy = "inverting",
+        actor_learning_rate: float = 1e-4,
+        actor_tau: float = 0.001,
+        exploration_initial_eps: float = 1.0,
+        exploration_final_eps: float = 0.01,
+        exploration_fraction: float = 0.1,
+        exploration_episodes: int | None = None,
+        action_noise: str | dict[str, Any] | ParameterNoise = "uniform",
+        max_grad_norm: float | None = 10.0,
+        loss: Literal["mse", "huber"] = "mse",
+        double_q: bool = False,
+        reward_scale: float = 1.0,
+        passthrough: dict[str, Any] | None = None,
+        scale_observations: bool = True,
+        actor_loss_weighting: ActorLossWeighting = "sum",
+        actor_loss_indexed: bool = False,
+    ):
+        self.strategy = strategies.get(strategy)
+        self.actor_learning_rate = check_positive("actor_learning_rate", actor_learning_rate)
+        self.actor_tau = check_range("actor_tau", actor_tau, above=0, to=1)
+        self.max_grad_norm = None if max_grad_norm is None else check_positive("max_grad_norm", max_grad_norm)
+        self.loss = check_choice("loss", loss, ("mse", "huber"))
+        self.double_q = double_q
+        self.passthrough = passthrough
+        self.actor_loss_weighting = check_choice("actor_loss_weighting", actor_loss_weighting, WEIGHTINGS)
+        self.actor_loss_indexed = actor_loss_indexed
+        super().__init__(
+            policy,
+            env,
+            learning_rate=learning_rate,
+            buffer_size=buffer_size,
+            learning_starts=learning_starts,
+            batch_size=batch_size,
+            tau=tau,
+            gamma=gamma,
+            train_freq=train_freq,
+            gradient_steps=gradient_steps,
+            policy_kwargs=policy_kwargs,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+            exploration_initial_eps=exploration_initial_eps,
+            exploration_final_eps=exploration_final_eps,
+            exploration_fraction=exploration_fraction,
+            exploration_episodes=exploration_episodes,
+            action_noise=action_noise,
+            reward_scale=reward_scale,
+            scale_observations=scale_observations,
+        )
+
+    def _make_q(self, **kwargs: Any) -> keras.Model:
+        return JointQ(self.observations.size, self.actions.parameter_sizes, **kwargs)
+
+    def _make_networks(
+        self,
+        net_arch: Sequence[int] | dict[str, Sequence[int]] = (256,),
+        activation_fn: str | Callable = "relu",
+        q_output_initializer: Any = None,
+        actor_output_initializer: Any = None,
+    ) -> dict[str, FlatNetwork]:
+        arch = net_arch if isinstance(net_arch, dict) else {"pi": net_arch, "qf": net_arch}
+        actor = ParameterActor(
+            self.observations.size,
+            self.actions.parameter_size,
+            arch["pi"],
+            activation_fn,
+            actor_output_initializer,
+            self.passthrough,
+            squash=getattr(self.strategy, "squashes", False),
+        )
+        q = self._make_q(net_arch=arch["qf"], activation_fn=activation_fn, output_initializer=q_output_initializer)
+        return {"q": FlatNetwork(q), "actor": FlatNetwork(actor)}
+
+    def _weights_changed(self) -> None:
+        flat = self.learner.weights()
+        self._acting = {name: network.split(flat[name]) for name, network in self.learner.networks.items()}
+
+    def _greedy(self, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        q, actor = (self.learner.networks[name].model for name in ("q", "actor"))
+        if q.has_numpy and actor.has_numpy:
+            x = actor.numpy_call(self._acting["actor"], observations)
+            values = q.numpy_call(self._acting["q"], observations, x)
+        else:
+            x, values = (
+                output.numpy() for output in self._compiled_greedy(observations, *self.learner.weights().values())
+            )
+        return values.argmax(1), x
+
+    def _make_update(self, networks: dict[str, FlatNetwork]) -> Update:
+        q, actor = networks["q"], networks["actor"]
+        self._compiled_greedy = _compile_greedy(q, actor, self.observations.size)
+        mask = tf.constant(self.actions.mask)
+        n_actions = self.actions.n
+        low, high = -tf.ones(self.actions.parameter_size), tf.ones(self.actions.parameter_size)
+
+        def target(state: TrainState, batch: Batch) -> tf.Tensor:
+            """The target y = r + γ(1 − terminated)·max_k Q'(s', μ'(s'))_k."""
+            q_state, actor_state = state.networks["q"], state.networks["actor"]
+            q_next = q(q_state.target, batch.s2, actor(actor_state.target, batch.s2))
+            if self.double_q:
+                online = q(q_state.weights, batch.s2, actor(actor_state.weights, batch.s2))
+                value = _value_of(q_next, tf.argmax(online, 1, tf.int32))
+            else:
+                value = tf.reduce_max(q_next, 1)
+            return batch.r + self.gamma * (1.0 - batch.terminated) * value
+
+        def q_gradient(weights: tf.Tensor, batch: Batch, y: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            with tf.GradientTape() as tape:
+                tape.watch(weights)
+                prediction = _value_of(q(weights, batch.s, batch.x), batch.k)
+                td_error = y - prediction
+                loss = tf.reduce_mean(_huber(td_error) if self.loss == "huber" else tf.square(td_error))
+            return tape.gradient(loss, weights), loss, td_error, prediction
+
+        def term_weights(batch: Batch, step: tf.Tensor) -> tf.Tensor:
+            """The weights of the actor's terms, [n, K] or [1, K]."""
+            taken = tf.one_hot(batch.k, n_actions)
+            if self.actor_loss_weighting == "sum":
+                weights = tf.ones(n_actions)
+            elif self.actor_loss_weighting == "average":
+                weights = tf.fill([n_actions], 1.0 / n_actions)
+            elif self.actor_loss_weighting == "weighted":
+                weights = tf.reduce_mean(taken, 0)
+            else:
+                weights = tf.random.stateless_uniform([n_actions], [self._update_seed, tf.cast(step, tf.int32)])
+                weights /= tf.norm(weights)
+            return weights * taken if self.actor_loss_indexed else weights[None]
+
+        def actor_gradient(
+            weights: tf.Tensor, q_weights: tf.Tensor, batch: Batch, td_error: tf.Tensor, step: tf.Tensor
+        ) -> tuple[tf.Tensor, ...]:
+            """The gradient of the actor's loss, after the strategy, and what is logged of it."""
+            with tf.GradientTape() as tape:
+                tape.watch(weights)
+                x = actor(weights, batch.s)
+            with tf.GradientTape() as x_tape:
+                x_tape.watch(x)
+                values = q(q_weights, batch.s, x)
+                objective = tf.reduce_mean(tf.reduce_sum(term_weights(batch, step) * values, 1))
+            ascent = x_tape.gradient(objective, x, unconnected_gradients="zero")
+            changed = self.strategy(ascent, strategies.StrategyContext(x, low, high, td_error, batch.k, mask))
+            gradient = tape.gradient(x, weights, -changed, unconnected_gradients="zero")
+            return gradient, -objective, _fraction(changed != ascent), _fraction(tf.abs(x) >= 1.0)
+
+        def update(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+            step = state.step + 1.0
+            q_state, actor_state = state.networks["q"], state.networks["actor"]
+
+            gradient, critic_loss, td_error, prediction = q_gradient(q_state.weights, batch, target(state, batch))
+            gradient = clip_by_norm(gradient, self.max_grad_norm)
+            q_state = adam(q_state, gradient, self.learning_rate, step)
+
+            gradient, actor_loss, changed, at_bound = actor_gradient(
+                actor_state.weights, q_state.weights, batch, td_error, step
+            )
+            gradient = clip_by_norm(gradient, self.max_grad_norm)
+            actor_state = adam(actor_state, gradient, self.actor_learning_rate, step)
+
+            networks = {"q": polyak(q_state, self.tau), "actor": polyak(actor_state, self.actor_tau)}
+            metrics = (
+                critic_loss,
+                actor_loss,
+                tf.reduce_mean(prediction),
+                tf.reduce_mean(tf.abs(td_error)),
+                changed,
+                at_bound,
+            )
+            return TrainState(networks, step), dict(zip(self.metric_names, metrics, strict=True))
+
+        return update
+
+
+def _compile_greedy(q: FlatNetwork, actor: FlatNetwork, n_observations: int) -> Callable:
+    """Returns the function (observations, Q's flat weights, the actor's) → (x, values), for any number of them."""
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, n_observations)),
+            tf.TensorSpec(q.size),
+            tf.TensorSpec(actor.size),
+        ]
+    )
+    def greedy(observations: tf.Tensor, q_weights: tf.Tensor, actor_weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        x = actor(actor_weights, observations)
+        return x, q(q_weights, observations, x)
+
+    return greedy
+
+
+WEIGHTINGS = ("sum", "average", "weighted", "random_weighted")
+
+
+def _value_of(values: tf.Tensor, action: tf.Tensor) -> tf.Tensor:
+    """Values [n, K] and actions [n] → the actions' values [n]; by product, for XLA's gathers are slow on the CPU."""
+    return tf.reduce_sum(values * tf.one_hot(action, values.shape[1]), 1)
+
+
+def _huber(error: tf.Tensor) -> tf.Tensor:
+    """Half the square up to 1, linear beyond it."""
+    size = tf.abs(error)
+    return tf.where(size <= 1.0, 0.5 * tf.square(error), size - 0.5)
+
+
+def _fraction(condition: tf.Tensor) -> tf.Tensor:
+    """The fraction of true elements; 0 of none."""
+    return tf.math.divide_no_nan(tf.reduce_sum(tf.cast(condition, tf.float32)), float(tf.size(condition)))

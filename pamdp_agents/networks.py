@@ -1,0 +1,269 @@
+"""The networks: a parameter actor μ(s) → x, and Q-networks Q(s, x) → one value per discrete action.
+
+Each is a Keras model, so a user's own model can stand in its place. Each can also be evaluated in plain NumPy
+(``numpy_call``), which is many times faster than a TensorFlow call for one observation.
+
+Weights start as in the published P-DQN and MP-DQN: He-normal hidden layers, zero biases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+Array = np.ndarray
+Initializer = str | dict[str, Any] | keras.Initializer | None
+
+NUMPY_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": lambda h: np.maximum(h, 0, out=h),
+    "leaky_relu": lambda h: np.maximum(h, np.float32(0.2) * h, out=h),
+    "tanh": lambda h: np.tanh(h, out=h),
+    "elu": lambda h: np.where(h > 0, h, np.expm1(np.minimum(h, 0))),
+    "sigmoid": lambda h: 1 / (1 + np.exp(-h)),
+    "linear": lambda h: h,
+}
+# PyTorch's default for linear layers, which the published Q-networks' output layer keeps.
+UNIFORM_FAN_IN = {
+    "class_name": "VarianceScaling",
+    "config": {"scale": 1 / 3, "mode": "fan_in", "distribution": "uniform"},
+}
+
+
+def _hidden_layers(net_arch: Sequence[int], activation_fn: str | Callable) -> list[keras.layers.Dense]:
+    return [
+        keras.layers.Dense(units, activation_fn, kernel_initializer="he_normal", name=f"hidden_{i}")
+        for i, units in enumerate(net_arch)
+    ]
+
+
+def _activation_name(activation_fn: str | Callable) -> str:
+    return keras.activations.get(activation_fn).__name__
+
+
+class ParameterActor(keras.Model):
+    """The parameter actor μ(s) → x: every action's parameters from one observation, unbounded unless it squashes.
+
+    Args:
+        n_observations: Size of the observation.
+        n_parameters: P, the number of parameters of all actions; 0 makes an actor without weights.
+        net_arch: Units of each hidden layer.
+        activation_fn: Activation of the hidden layers, anything ``keras.activations.get`` takes.
+        output_initializer: Initialiser of the output layer's kernel; default N(0, 1e-4).
+        passthrough: Fixed linear map from observation to initial parameters that is added to the output:
+            ``{"bias": [P], "weight": [P, n_observations]}``, either may be missing. Scaled units.
+        squash: End in tanh. The passthrough then goes through the inverse of tanh, so the initial parameters are the
+            same with and without.
+    """
+
+    def __init__(
+        self,
+        n_observations: int,
+        n_parameters: int,
+        net_arch: Sequence[int] = (256,),
+        activation_fn: str | Callable = "relu",
+        output_initializer: Initializer = None,
+        passthrough: dict[str, Any] | None = None,
+        squash: bool = False,
+    ):
+        super().__init__(name="actor")
+        self.n_parameters, self.squash = n_parameters, squash
+        self.activation = _activation_name(activation_fn)
+        self.has_numpy = self.activation in NUMPY_ACTIVATIONS
+        self.passthrough_weight, self.passthrough_bias = _read_passthrough(passthrough, n_observations, n_parameters)
+        if n_parameters:
+            output_initializer = output_initializer or keras.initializers.RandomNormal(stddev=1e-4)
+            self.hidden = _hidden_layers(net_arch, activation_fn)
+            self.out = keras.layers.Dense(n_parameters, kernel_initializer=output_initializer, name="output")
+        self(tf.zeros((1, n_observations)))
+
+    def call(self, observation: tf.Tensor) -> tf.Tensor:
+        """Maps observations [n, n_observations] to parameters [n, P], both scaled to [−1, 1]."""
+        if not self.n_parameters:
+            return observation[:, :0]
+        h = observation
+        for layer in self.hidden:
+            h = layer(h)
+        initial = observation @ self.passthrough_weight + self.passthrough_bias
+        if self.squash:
+            return tf.tanh(self.out(h) + tf.atanh(tf.clip_by_value(initial, -0.999, 0.999)))
+        return self.out(h) + initial
+
+    def numpy_call(self, weights: Sequence[Array], observation: Array) -> Array:
+        """The same in NumPy, for the given weights (in the order of ``trainable_variables``)."""
+        if not self.n_parameters:
+            return observation[:, :0]
+        h = observation
+        for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
+            h = NUMPY_ACTIVATIONS[self.activation](h @ kernel + bias)
+        output = h @ weights[-2] + weights[-1]
+        initial = observation @ self.passthrough_weight + self.passthrough_bias
+        if self.squash:
+            return np.tanh(output + np.arctanh(np.clip(initial, -0.999, 0.999)))
+        return output + initial
+
+
+def _read_passthrough(
+    passthrough: dict[str, Any] | None, n_observations: int, n_parameters: int
+) -> tuple[Array, Array]:
+    """Returns the passthrough as (weight [n_observations, P], bias [P])."""
+    given = dict(passthrough or {})
+    weight = np.asarray(given.pop("weight", np.zeros((n_parameters, n_observations))), np.float32)
+    bias = np.asarray(given.pop("bias", np.zeros(n_parameters)), np.float32)
+    if given or weight.shape != (n_parameters, n_observations) or bias.shape != (n_parameters,):
+        raise ValueError(
+            f"passthrough takes weight of shape {(n_parameters, n_observations)} and bias of shape "
+            f"{(n_parameters,)}; got weight {weight.shape}, bias {bias.shape}"
+            + (f" and the unknown keys {list(given)}" if given else "")
+        )
+    return np.ascontiguousarray(weight.T), bias
+
+
+class JointQ(keras.Model):
+    """P-DQN's Q-network: Q(s, x) on the observation and all parameters together, K outputs.
+
+    Args:
+        n_observations: Size of the observation.
+        parameter_sizes: m_k, the number of parameters of each discrete action.
+        net_arch: Units of each hidden layer; at least one.
+        activation_fn: Activation of the hidden layers.
+        output_initializer: Initialiser of the output layer's kernel; default uniform ±1/√fan_in.
+    """
+
+    def __init__(
+        self,
+        n_observations: int,
+        parameter_sizes: Sequence[int],
+        net_arch: Sequence[int] = (256,),
+        activation_fn: str | Callable = "relu",
+        output_initializer: Initializer = None,
+    ):
+        super().__init__(name="q")
+        self.n_observations, self.parameter_sizes = n_observations, tuple(parameter_sizes)
+        self.activation = _activation_name(activation_fn)
+        self.has_numpy = self.activation in NUMPY_ACTIVATIONS
+        self.hidden = _hidden_layers(net_arch, activation_fn)
+        self.out = keras.layers.Dense(
+            len(self.parameter_sizes), kernel_initializer=output_initializer or UNIFORM_FAN_IN, name="output"
+        )
+        self.build_layers()
+
+    def build_layers(self) -> None:
+        """Creates the weights: kernels [in, out], the first with the observation's rows before the parameters'."""
+        width = self.n_observations + sum(self.parameter_sizes)
+        for layer in (*self.hidden, self.out):
+            layer.build((None, width))
+            width = layer.units
+        self.built = True
+
+    def call(self, observation: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+        """Maps observations [n, n_observations] and parameters [n, P] to values [n, K]."""
+        h = tf.concat([observation, x], 1)
+        for layer in (*self.hidden, self.out):
+            h = layer(h)
+        return h
+
+    def numpy_call(self, weights: Sequence[Array], observation: Array, x: Array) -> Array:
+        """The same in NumPy, for the given weights (in the order of ``trainable_variables``)."""
+        h = np.concatenate([observation, x], 1)
+        for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
+            h = NUMPY_ACTIVATIONS[self.activation](h @ kernel + bias)
+        return h @ weights[-2] + weights[-1]
+
+
+class MultiPassQ(JointQ):
+    """MP-DQN's Q-network: K passes, pass k with all parameters but x_k set to 0; Q_k is output k of pass k.
+
+    The weights are those of :class:`JointQ`. In the first layer the observation's part is the same in every pass and
+    x_k meets only its own rows, so both are computed once; of the output layer only the K values asked for are.
+
+    References:
+        Bester, James & Konidaris 2019, "Multi-Pass Q-Networks for Deep Reinforcement Learning with Parameterised
+        Action Spaces" (arXiv 1905.04388), section 4.
+    """
+
+    def call(self, observation: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+        """Maps observations [n, n_observations] and parameters [n, P] to values [n, K]."""
+        first, *others = self.hidden
+        n, sizes = self.n_observations, self.parameter_sizes
+        h = (observation @ first.kernel[:n] + first.bias)[:, None]
+        if sum(sizes):
+            own = tf.einsum("nkm,kmh->nkh", _per_action(x, sizes, 1), _per_action(first.kernel[n:], sizes, 0))
+            h = h + own
+        else:
+            h = tf.repeat(h, len(sizes), axis=1)
+        h = first.activation(h)
+        for layer in others:
+            h = layer(h)
+        return tf.reduce_sum(h * tf.transpose(self.out.kernel), -1) + self.out.bias
+
+    def numpy_call(self, weights: Sequence[Array], observation: Array, x: Array) -> Array:
+        """The same in NumPy; the axis of the actions comes first, so that every product is one BLAS call."""
+        activation, n, sizes = NUMPY_ACTIVATIONS[self.activation], self.n_observations, self.parameter_sizes
+        kernel, bias, *others = weights
+        h = np.empty((len(sizes), len(observation), kernel.shape[1]), np.float32)
+        h[:] = observation @ kernel[:n] + bias
+        start = 0
+        for k, size in enumerate(sizes):
+            if size == 1:
+                h[k] += x[:, start : start + 1] * kernel[n + start]
+            elif size:
+                h[k] += x[:, start : start + size] @ kernel[n + start : n + start + size]
+            start += size
+        h = activation(h)
+        for kernel, bias in zip(others[:-2:2], others[1:-2:2], strict=True):
+            h = activation(h @ kernel + bias)
+        return (h @ others[-2].T[:, :, None])[:, :, 0].T + others[-1]
+
+
+def _per_action(values: tf.Tensor, sizes: Sequence[int], axis: int) -> tf.Tensor:
+    """Splits an axis of size P into [K, max m_k], padded with zeros where an action has fewer parameters."""
+    largest = max(sizes)
+    if min(sizes) == largest:
+        return tf.reshape(values, (*values.shape[:axis], len(sizes), largest, *values.shape[axis + 1 :]))
+    parts = []
+    for part, size in zip(tf.split(values, sizes, axis), sizes, strict=True):
+        padding = [[0, 0]] * axis + [[0, largest - size]] + [[0, 0]] * (len(values.shape) - axis - 1)
+        parts.append(tf.pad(part, padding))
+    return tf.stack(parts, axis)
+
+
+class FlatNetwork:
+    """A Keras model whose trainable weights are slices of one flat float32 vector.
+
+    Attributes:
+        model: The Keras model; it gives the shapes, the initial weights and the function.
+        size: Number of trainable weights.
+    """
+
+    def __init__(self, model: keras.Model):
+        self.model = model
+        self.names = [variable.path.removeprefix(f"{model.name}/") for variable in model.trainable_variables]
+        self._shapes = [tuple(variable.shape) for variable in model.trainable_variables]
+        self._sizes = [int(np.prod(shape)) for shape in self._shapes]
+        self._ends = np.cumsum(self._sizes, dtype=int)
+        self.size = sum(self._sizes)
+
+    def initial(self) -> Array:
+        """Returns the model's own weights as one vector, float32 [size]."""
+        return self.join([variable.numpy() for variable in self.model.trainable_variables])
+
+    def join(self, weights: Sequence[Array]) -> Array:
+        """Returns weight arrays as one vector, float32 [size]."""
+        return np.concatenate([np.zeros(0, np.float32), *(np.ravel(w) for w in weights)]).astype(np.float32)
+
+    def split(self, flat: Any) -> list[Any]:
+        """Returns the weights in the vector, each in its shape: views of an array, or tensors of a tensor."""
+        reshape = np.reshape if isinstance(flat, np.ndarray) else tf.reshape
+        return [
+            reshape(flat[end - size : end], shape)
+            for end, size, shape in zip(self._ends, self._sizes, self._shapes, strict=True)
+        ]
+
+    def __call__(self, flat: tf.Tensor, *inputs: tf.Tensor) -> tf.Tensor:
+        """Calls the model with the weights in the vector."""
+        outputs, _ = self.model.stateless_call(self.split(flat), self.model.non_trainable_variables, *inputs)
+        return outputs

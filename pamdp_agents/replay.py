@@ -1,0 +1,117 @@
+"""Replay buffer: transitions as packed float32 rows, so that inserting is one copy and sampling one gather."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Batch(NamedTuple):
+    """Transitions taken apart; arrays or tensors with leading axis n.
+
+    Attributes:
+        s: Observation, float32 [n, D].
+        k: Discrete action, float32 [n] (int32 once inside the compiled update).
+        x: Parameters of all actions, float32 [n, P].
+        r: Reward, float32 [n].
+        s2: Next observation, float32 [n, D].
+        terminated: 1 where the episode really ended, float32 [n]; truncated episodes bootstrap.
+    """
+
+    s: Any
+    k: Any
+    x: Any
+    r: Any
+    s2: Any
+    terminated: Any
+
+
+class TransitionLayout:
+    """Where each part of a transition lies in a packed row.
+
+    Args:
+        n_observations: D, size of the observation.
+        n_parameters: P, number of parameters of all actions.
+    """
+
+    def __init__(self, n_observations: int, n_parameters: int):
+        sizes = (n_observations, 1, n_parameters, 1, n_observations, 1)
+        ends = np.cumsum(sizes)
+        self.s, self.k, self.x, self.r, self.s2, self.terminated = (
+            slice(int(end - size), int(end)) for end, size in zip(ends, sizes, strict=True)
+        )
+        self.size = int(ends[-1])
+
+    def split(self, rows: Any) -> Batch:
+        """Takes rows [n, size] apart, arrays or tensors."""
+        return Batch(
+            rows[:, self.s],
+            rows[:, self.k.start],
+            rows[:, self.x],
+            rows[:, self.r.start],
+            rows[:, self.s2],
+            rows[:, self.terminated.start],
+        )
+
+
+class ReplayBuffer:
+    """The last ``buffer_size`` transitions, in a ring.
+
+    Args:
+        buffer_size: Number of transitions kept.
+        layout: Layout of a row.
+        rng: Draws the samples.
+    """
+
+    def __init__(self, buffer_size: int, layout: TransitionLayout, rng: np.random.Generator):
+        self.buffer_size, self.layout, self.rng = buffer_size, layout, rng
+        self.rows = np.zeros((buffer_size, layout.size), np.float32)
+        self.position, self.full = 0, False
+
+    def __len__(self) -> int:
+        return self.buffer_size if self.full else self.position
+
+    def add(
+        self, s: np.ndarray, k: np.ndarray | int, x: np.ndarray, r: float, s2: np.ndarray, terminated: bool
+    ) -> None:
+        """Stores one transition; the oldest goes when the buffer is full."""
+        row, layout = self.rows[self.position], self.layout
+        row[layout.s], row[layout.k], row[layout.x], row[layout.r] = s, k, x, r
+        row[layout.s2], row[layout.terminated] = s2, terminated
+        self.position += 1
+        if self.position == self.buffer_size:
+            self.position, self.full = 0, True
+
+    def sample(self, batches: int, batch_size: int) -> np.ndarray:
+        """Draws batches uniformly, with replacement: float32 [batches, batch_size, layout.size]."""
+        indices = self.rng.integers(0, len(self), batches * batch_size)
+        return self.rows.take(indices, axis=0).reshape(batches, batch_size, -1)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns what :meth:`restore` needs, as arrays."""
+        return {
+            "rows": self.rows[: len(self)],
+            "position": np.array(self.position),
+            "full": np.array(self.full),
+        }
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Takes back what :meth:`state` returned.
+
+        Raises:
+            ValueError: The rows are of another layout, or more than this buffer holds.
+        """
+        rows, position, full = state["rows"], int(state["position"]), bool(state["full"])
+        if rows.ndim != 2 or rows.shape[1] != self.layout.size:
+            raise ValueError(
+                f"replay buffer holds rows of shape {rows.shape[1:]}, this agent's have {(self.layout.size,)}: it was "
+                "saved for other observation or action spaces"
+            )
+        if len(rows) > self.buffer_size or (full and len(rows) != self.buffer_size) or not 0 <= position <= len(rows):
+            raise ValueError(
+                f"replay buffer holds {len(rows)} transitions at position {position}, which does not fit this agent's "
+                f"buffer_size={self.buffer_size}: load it with the buffer_size it was saved with"
+            )
+        self.rows[: len(rows)] = rows
+        self.position, self.full = position, full

@@ -1,0 +1,268 @@
+"""The file an agent is saved in: a zip of JSON and NumPy arrays, and how Gymnasium spaces become JSON.
+
+Members:
+
+* ``data.json``: format version, library versions, the agent's class, its settings, its spaces and its progress;
+* ``arrays.npz``: weights, targets, optimiser moments, the last observation;
+* ``replay_buffer.npz``: only if asked for (``save(..., include=["replay_buffer"])``);
+* ``objects.pkl``: only if a setting is an object that JSON cannot hold, such as a user's own strategy.
+
+A file from the internet must not run code, so the pickle is read only by a caller who says that it trusts the file.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import cloudpickle
+import numpy as np
+from gymnasium import spaces
+
+FORMAT_VERSION = 1
+
+
+class SavedFileError(ValueError):
+    """A saved file is damaged, incomplete, of a newer format, or holds another agent."""
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that a saved agent depends on."""
+    packages = ("pamdp-agents", "tensorflow", "keras", "gymnasium", "numpy", "cloudpickle")
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
+
+
+def with_suffix(path: str | os.PathLike, suffix: str) -> Path:
+    """Returns the path, with the suffix added if it has none (as Stable-Baselines3 does)."""
+    path = Path(path)
+    return path if path.suffix else path.with_name(path.name + suffix)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all: to a temporary name beside it, then moved into place.
+
+    Raises:
+        OSError: The folder cannot be made or written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise type(error)(
+            error.errno, f"cannot write {path} ({error.strerror}); choose a path in a folder you may write to"
+        ) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Returns arrays as the bytes of an ``.npz`` file."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def read_npz(content: bytes, name: str) -> dict[str, np.ndarray]:
+    """Returns the arrays in the bytes of an ``.npz`` file; never unpickles.
+
+    Raises:
+        SavedFileError: The bytes are not such a file, or hold Python objects.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError, TypeError) as error:
+        raise SavedFileError(f"{name} is damaged or not made by this library: {error}") from error
+
+
+class Archive:
+    """What a saved agent's file holds.
+
+    Attributes:
+        data: The content of ``data.json``.
+        arrays: The content of ``arrays.npz``.
+        replay_buffer: The content of ``replay_buffer.npz``, or None.
+        objects: The pickled settings by name, as bytes, or None.
+    """
+
+    def __init__(
+        self,
+        data: dict[str, Any],
+        arrays: dict[str, np.ndarray],
+        replay_buffer: dict[str, np.ndarray] | None = None,
+        objects: bytes | None = None,
+    ):
+        self.data, self.arrays, self.replay_buffer, self.objects = data, arrays, replay_buffer, objects
+
+    def to_bytes(self) -> bytes:
+        """Returns the file's content."""
+        buffer = io.BytesIO()
+        header = {"format_version": FORMAT_VERSION, "versions": versions()}
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("data.json", json.dumps(header | self.data, indent=2, default=_plain))
+            archive.writestr("arrays.npz", npz_bytes(self.arrays))
+            if self.replay_buffer is not None:
+                archive.writestr("replay_buffer.npz", npz_bytes(self.replay_buffer))
+            if self.objects is not None:
+                archive.writestr("objects.pkl", self.objects)
+        return buffer.getvalue()
+
+    @classmethod
+    def read(cls, source: str | os.PathLike | IO[bytes]) -> Archive:
+        """Reads a file, given its path (``.zip`` may be left out) or an open binary file.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            SavedFileError: It is damaged, incomplete or of a newer format.
+        """
+        file: Any = source
+        name = "the given file"
+        if isinstance(source, str | os.PathLike):
+            file = Path(source) if Path(source).is_file() else with_suffix(source, ".zip")
+            name = str(file)
+            if not file.is_file():
+                raise FileNotFoundError(f"there is no saved agent at {file}")
+        try:
+            with zipfile.ZipFile(file) as archive:
+                members = {member: archive.read(member) for member in archive.namelist()}
+        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, ValueError) as error:
+            raise SavedFileError(f"{name} is not a whole zip file ({error}): it is damaged or was cut short") from error
+        missing = [member for member in ("data.json", "arrays.npz") if member not in members]
+        if missing:
+            raise SavedFileError(f"{name} has no {' and no '.join(missing)}: it is not an agent saved by this library")
+        try:
+            data = json.loads(members["data.json"])
+            version = data["format_version"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise SavedFileError(f"data.json in {name} is damaged: {error!r}") from error
+        if not isinstance(version, int) or version > FORMAT_VERSION:
+            made_by = data.get("versions", {}).get("pamdp-agents", "unknown")
+            raise SavedFileError(
+                f"{name} has format version {version}, this library reads up to {FORMAT_VERSION}: it was saved by "
+                f"pamdp-agents {made_by}; upgrade to that version or a later one"
+            )
+        replay_buffer = members.get("replay_buffer.npz")
+        return cls(
+            data,
+            read_npz(members["arrays.npz"], f"arrays.npz in {name}"),
+            None if replay_buffer is None else read_npz(replay_buffer, f"replay_buffer.npz in {name}"),
+            members.get("objects.pkl"),
+        )
+
+
+def is_plain(value: Any) -> bool:
+    """Whether JSON can hold the value."""
+    try:
+        json.dumps(value, default=_plain)
+    except TypeError:
+        return False
+    return True
+
+
+def pickle_objects(objects: dict[str, Any]) -> bytes:
+    """Returns settings that JSON cannot hold as bytes."""
+    return cloudpickle.dumps(objects)
+
+
+def unpickle_objects(content: bytes) -> dict[str, Any]:
+    """Reads what :func:`pickle_objects` wrote; runs whatever code the file asks for.
+
+    Raises:
+        SavedFileError: The bytes cannot be read.
+    """
+    try:
+        return dict(cloudpickle.loads(content))
+    except Exception as error:
+        raise SavedFileError(f"objects.pkl cannot be read: {error!r}") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def space_to_json(space: spaces.Space) -> dict[str, Any]:
+    """Returns a Gymnasium space as JSON can hold it.
+
+    Raises:
+        TypeError: It is of a kind that has no such form.
+    """
+    if isinstance(space, spaces.Box):
+        return {
+            "type": "Box",
+            "shape": list(space.shape),
+            "dtype": str(space.dtype),
+            "low": _bounds_to_json(space.low),
+            "high": _bounds_to_json(space.high),
+        }
+    if isinstance(space, spaces.Discrete):
+        return {"type": "Discrete", "n": int(space.n), "start": int(space.start), "dtype": str(space.dtype)}
+    if isinstance(space, spaces.MultiDiscrete):
+        return {
+            "type": "MultiDiscrete",
+            "nvec": space.nvec.tolist(),
+            "start": space.start.tolist(),
+            "dtype": str(space.dtype),
+        }
+    if isinstance(space, spaces.MultiBinary):
+        return {"type": "MultiBinary", "shape": list(space.shape)}
+    if isinstance(space, spaces.Dict):
+        return {"type": "Dict", "spaces": [[key, space_to_json(part)] for key, part in space.spaces.items()]}
+    if isinstance(space, spaces.Tuple | spaces.OneOf):
+        return {"type": type(space).__name__, "spaces": [space_to_json(part) for part in space.spaces]}
+    raise TypeError(f"{type(space).__name__} spaces cannot be saved: {space}")
+
+
+def space_from_json(data: dict[str, Any]) -> spaces.Space:
+    """Returns the space that :func:`space_to_json` wrote.
+
+    Raises:
+        SavedFileError: It was not written by that function.
+    """
+    try:
+        kind = data["type"]
+        if kind == "Box":
+            dtype, shape = np.dtype(data["dtype"]), tuple(data["shape"])
+            low, high = (np.broadcast_to(np.asarray(data[side], dtype), shape) for side in ("low", "high"))
+            return spaces.Box(low, high, shape, dtype.type)
+        if kind == "Discrete":
+            return spaces.Discrete(data["n"], start=data["start"], dtype=np.dtype(data["dtype"]).type)
+        if kind == "MultiDiscrete":
+            return spaces.MultiDiscrete(data["nvec"], np.dtype(data["dtype"]).type, start=data["start"])
+        if kind == "MultiBinary":
+            return spaces.MultiBinary(data["shape"])
+        if kind == "Dict":
+            return spaces.Dict([(key, space_from_json(part)) for key, part in data["spaces"]])
+        if kind in ("Tuple", "OneOf"):
+            return getattr(spaces, kind)([space_from_json(part) for part in data["spaces"]])
+    except (KeyError, TypeError, ValueError, AssertionError, AttributeError) as error:
+        raise SavedFileError(f"the saved space {str(data)[:200]} is damaged: {error!r}") from error
+    raise SavedFileError(f"the saved space is of an unknown kind {kind!r}")
+
+
+def _bounds_to_json(bounds: np.ndarray) -> Any:
+    """One number if all bounds are equal (an image's are), else all of them."""
+    return bounds.flat[0].item() if bounds.size and np.all(bounds == bounds.flat[0]) else bounds.tolist()

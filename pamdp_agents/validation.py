@@ -1,0 +1,63 @@
+"""Checks of arguments, each with an error that names the argument, what was given and what is accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+
+def check_range(
+    name: str, value: Any, above: float | None = None, at_least: float | None = None, to: float | None = None
+) -> Any:
+    """Returns a finite number after checking its range.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is out of range.
+    """
+    wanted = " and ".join(
+        f"{word} {bound}"
+        for word, bound in (("above", above), ("at least", at_least), ("at most", to))
+        if bound is not None
+    )
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number {wanted}, got {value!r}")
+    inside = (
+        (above is None or value > above) and (at_least is None or value >= at_least) and (to is None or value <= to)
+    )
+    if not inside or value in (float("inf"), float("-inf")):
+        raise ValueError(f"{name} must be a finite number {wanted}, got {value!r}")
+    return value
+
+
+def check_positive(name: str, value: Any) -> Any:
+    """Returns a number after checking that it is finite and above 0."""
+    return check_range(name, value, above=0)
+
+
+def check_integer(name: str, value: Any, at_least: int) -> int:
+    """Returns an integer after checking that it is at least a given one.
+
+    Raises:
+        TypeError: It is not an integer.
+        ValueError: It is too small.
+    """
+    if isinstance(value, bool) or not (
+        isinstance(value, Integral) or (isinstance(value, float) and value.is_integer())
+    ):
+        raise TypeError(f"{name} must be an integer of at least {at_least}, got {value!r}")
+    if value < at_least:
+        raise ValueError(f"{name} must be an integer of at least {at_least}, got {value!r}")
+    return int(value)
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> Any:
+    """Returns a value after checking that it is one of the choices.
+
+    Raises:
+        ValueError: It is none of them.
+    """
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    return value
