@@ -113,9 +113,7 @@ def evaluate_policy(
                 episode_rewards.append(float(info["episode"]["r"]))
                 episode_lengths.append(int(info["episode"]["l"]))
                 episode_counts[i] += 1
-            elif (
-                not is_monitor_wrapped
-            ):  # if it is, a wrapper around it said `done`: a life lost, not the game
+            elif not is_monitor_wrapped:  # if it is, a wrapper around it said `done`: a life lost, not the game
                 if warn:
                     _warn_of_missing_statistics()
                     warn = False
@@ -130,9 +128,7 @@ def evaluate_policy(
 
     mean_reward, std_reward = float(np.mean(episode_rewards)), float(np.std(episode_rewards))
     if reward_threshold is not None and not mean_reward > reward_threshold:
-        raise AssertionError(
-            f"The mean return {mean_reward:.2f} is not above reward_threshold={reward_threshold}."
-        )
+        raise AssertionError(f"The mean return {mean_reward:.2f} is not above reward_threshold={reward_threshold}.")
     if return_episode_rewards:
         return episode_rewards, episode_lengths
     return mean_reward, std_reward
@@ -273,7 +269,5 @@ def _is_monitor_wrapped(env: Any) -> bool:
         if {"RecordEpisodeStatistics", "Monitor", "VecMonitor"} & {cls.__name__ for cls in type(env).__mro__}:
             return getattr(env, "_stats_key", "episode") == "episode"
         attributes = vars(env)
-        env = (
-            attributes.get("env") or attributes.get("venv") or next(iter(attributes.get("envs") or ()), None)
-        )
+        env = attributes.get("env") or attributes.get("venv") or next(iter(attributes.get("envs") or ()), None)
     return False

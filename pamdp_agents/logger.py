@@ -206,9 +206,7 @@ class Logger:
         self.name_to_value[key] = value
         self.name_to_excluded[key] = (exclude,) if isinstance(exclude, str) else tuple(exclude or ())
 
-    def record_mean(
-        self, key: str, value: float | None, exclude: str | tuple[str, ...] | None = None
-    ) -> None:
+    def record_mean(self, key: str, value: float | None, exclude: str | tuple[str, ...] | None = None) -> None:
         """Add a number to the mean that the current row will hold.
 
         Args:
@@ -272,14 +270,10 @@ def configure(folder: str | Path | None = None, format_strings: Sequence[str] | 
     Raises:
         ValueError: If there is no such output.
     """
-    formats = (
-        ["stdout", "log", "csv"] if format_strings is None else [name for name in format_strings if name]
-    )
+    formats = ["stdout", "log", "csv"] if format_strings is None else [name for name in format_strings if name]
     for name in formats:
         if name not in _OUTPUTS:
-            raise ValueError(
-                f"format_strings holds {name!r}, no output's name; choose from {', '.join(_OUTPUTS)}."
-            )
+            raise ValueError(f"format_strings holds {name!r}, no output's name; choose from {', '.join(_OUTPUTS)}.")
     writes_files = any(name != "stdout" for name in formats)
     if folder is None and writes_files:
         now = datetime.datetime.now()

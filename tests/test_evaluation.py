@@ -268,7 +268,7 @@ def test_recorded_statistics_win_over_wrappers_that_change_rewards() -> None:
 
 def test_an_end_that_the_recording_wrapper_does_not_confirm_is_no_episode() -> None:
     class Lives(gym.Wrapper):
-        """Says done after every second step and goes on at the reset that follows, unless the game is over."""
+        """Says done at every second step and goes on at the reset that follows, unless the game is over."""
 
         over = True
 
