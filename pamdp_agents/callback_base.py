@@ -3,6 +3,10 @@
 It is that of `stable_baselines3.common.callbacks`, name for name: callbacks written for SB3 work here and these work
 there. In each `learn` an agent calls `init_callback` and `on_training_start`; around each collection of steps,
 `on_rollout_start` and `on_rollout_end`; after every step, `update_locals` and `on_step`; and `on_training_end`.
+
+SB3's agents tell callbacks by their class. So that they take these, too, write once
+
+    stable_baselines3.common.callbacks.BaseCallback.register(pamdp_agents.callbacks.BaseCallback)
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What happens during training besides learning: a progress bar, checkpoints, evaluation, stopping early."""
+"""What happens during training besides learning: a progress bar, checkpoints, evaluation, stopping early.
+
+Messages go through `tqdm.write`, which prints them above a progress bar instead of through it.
+"""
 
 from __future__ import annotations
 
@@ -149,7 +152,7 @@ class CheckpointCallback(BaseCallback):
         path = os.path.join(self.save_path, name)
         save(path)
         if self.verbose >= 2:
-            print(f"Saved a checkpoint of the {what} to {path}")
+            tqdm.write(f"Saved a checkpoint of the {what} to {path}")
 
 
 class EvalCallback(EventCallback):
@@ -245,7 +248,7 @@ class EvalCallback(EventCallback):
         if self.last_mean_reward > self.best_mean_reward:
             self.best_mean_reward = self.last_mean_reward
             if self.verbose >= 1:
-                print("New best mean reward!")
+                tqdm.write("New best mean reward!")
             if self.best_model_save_path is not None:
                 self.model.save(os.path.join(self.best_model_save_path, "best_model"))
             if self.callback_on_new_best is not None:
@@ -296,7 +299,7 @@ class EvalCallback(EventCallback):
         self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         self.logger.dump(self.num_timesteps)
         if self.verbose >= 1:
-            print(
+            tqdm.write(
                 f"Evaluation at {self.num_timesteps} steps: "
                 f"return {np.mean(rewards):.2f} ± {np.std(rewards):.2f}, "
                 f"length {np.mean(lengths):.2f} ± {np.std(lengths):.2f}"
@@ -323,7 +326,7 @@ class StopTrainingOnRewardThreshold(BaseCallback):
         if best < self.reward_threshold:
             return True
         if self.verbose >= 1:
-            print(f"Stopping: the mean return {best:.2f} has reached the threshold {self.reward_threshold}.")
+            tqdm.write(f"Stopping: the mean return {best:.2f} has reached the threshold {self.reward_threshold}.")
         return False
 
 
@@ -352,7 +355,7 @@ class StopTrainingOnNoModelImprovement(BaseCallback):
         self.last_best_mean_reward = best
         go_on = self.no_improvement_evals <= self.max_no_improvement_evals
         if self.verbose >= 1 and not go_on:
-            print(f"Stopping: no new best in the last {self.no_improvement_evals} evaluations.")
+            tqdm.write(f"Stopping: no new best in the last {self.no_improvement_evals} evaluations.")
         return go_on
 
 
@@ -376,7 +379,7 @@ class StopTrainingOnMaxEpisodes(BaseCallback):
         self.n_episodes += int(np.sum(self.locals["dones"]))
         go_on = self.n_episodes < self._total_max_episodes
         if self.verbose >= 1 and not go_on:
-            print(f"Stopping: {self.n_episodes} episodes played in {self.num_timesteps} steps.")
+            tqdm.write(f"Stopping: {self.n_episodes} episodes played in {self.num_timesteps} steps.")
         return go_on
 
 

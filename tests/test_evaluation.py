@@ -113,9 +113,7 @@ def test_mean_and_deviation_are_those_of_the_episode_returns() -> None:
 
 def test_a_seed_repeats_the_evaluation() -> None:
     env = recorded()
-    runs = [
-        evaluate_policy(Walker(0.7), env, 5, return_episode_rewards=True, seed=seed) for seed in (1, 1, 2)
-    ]
+    runs = [evaluate_policy(Walker(0.7), env, 5, return_episode_rewards=True, seed=seed) for seed in (1, 1, 2)]
     assert runs[0] == runs[1] != runs[2]
 
 
@@ -144,9 +142,7 @@ def test_a_vector_environment_gives_the_episodes_of_its_parts_in_every_autoreset
     mode: AutoresetMode, recording: str
 ) -> None:
     make = recorded if recording == "inner" else Corridor
-    env: VectorEnv = SyncVectorEnv(
-        [lambda: make(5.0), lambda: make(9.0), lambda: make(3.0)], autoreset_mode=mode
-    )
+    env: VectorEnv = SyncVectorEnv([lambda: make(5.0), lambda: make(9.0), lambda: make(3.0)], autoreset_mode=mode)
     env = VectorRecordEpisodeStatistics(env) if recording == "outer" else env
     ended: list[tuple[int, int, bool]] = []
 
@@ -207,9 +203,7 @@ def test_batched_actions_reach_a_vector_environment_unchanged() -> None:
         spaces.Discrete(3, start=2),
         spaces.Box(-1.0, 1.0, (2,)),
         Corridor.action_space,
-        spaces.Dict(
-            kind=spaces.Discrete(2), left=spaces.Box(0, 1, (1,)), right=spaces.Box(0, 1, (2,), np.float64)
-        ),
+        spaces.Dict(kind=spaces.Discrete(2), left=spaces.Box(0, 1, (1,)), right=spaces.Box(0, 1, (2,), np.float64)),
         spaces.OneOf([spaces.Box(0, 1, (2,)), spaces.Discrete(1)]),
     ],
     ids=lambda space: type(space).__name__,

@@ -133,9 +133,7 @@ def test_tensorboard_events_carry_step_scalars_and_texts(tmp_path: Path) -> None
     }
 
 
-def test_excluded_keys_are_left_out_of_those_formats_only(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_excluded_keys_are_left_out_of_those_formats_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     logger = configure(tmp_path, ["stdout", "log", "csv", "json", "tensorboard"])
     assert capsys.readouterr().out == f"Logging to {tmp_path}\n"
     logger.record("kept", 1)
@@ -147,15 +145,11 @@ def test_excluded_keys_are_left_out_of_those_formats_only(
     table = capsys.readouterr().out
     assert (tmp_path / "log.txt").read_text() == table
     assert "not_tensorboard" in table and "not_files" in table and "files_only" not in table
-    assert (
-        set(read_csv(tmp_path)[0]) == set(read_json(tmp_path)[0]) == {"kept", "not_tensorboard", "files_only"}
-    )
+    assert set(read_csv(tmp_path)[0]) == set(read_json(tmp_path)[0]) == {"kept", "not_tensorboard", "files_only"}
     assert set(read_events(tmp_path)) == {"kept", "files_only", "not_files"}
 
 
-def test_a_row_with_nothing_to_write_writes_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_row_with_nothing_to_write_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     logger = configure(tmp_path, ["stdout", "csv"])
     capsys.readouterr()
     logger.dump()
@@ -195,9 +189,7 @@ def test_writers_of_ones_own_get_every_value_with_its_exclusions(tmp_path: Path)
     assert logger.get_dir() == str(tmp_path)
 
 
-def test_without_a_folder_files_go_to_a_new_temporary_one(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_without_a_folder_files_go_to_a_new_temporary_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     logger = configure()
     (folder,) = tmp_path.iterdir()
