@@ -101,6 +101,7 @@ class Learner:
         device: str | None = None,
     ):
         self.networks, self.metric_names = dict(networks), tuple(metric_names)
+        self.state: tf.Tensor = None
         self.traces = 0
         self._update, self._layout, self._device = update, layout, device
         self._compiled: dict[tuple[int, ...], Callable] = {}

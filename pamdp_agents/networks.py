@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 Array = np.ndarray
-Initializer = str | dict[str, Any] | keras.Initializer | None
+Initializer = Any  # a Keras initialiser, its name or its configuration
 
 NUMPY_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": lambda h: np.maximum(h, 0, out=h),
@@ -65,7 +65,7 @@ class ParameterActor(keras.Model):
         n_parameters: int,
         net_arch: Sequence[int] = (256,),
         activation_fn: str | Callable = "relu",
-        output_initializer: Initializer = None,
+        output_initializer: Initializer | None = None,
         passthrough: dict[str, Any] | None = None,
         squash: bool = False,
     ):
@@ -139,7 +139,7 @@ class JointQ(keras.Model):
         parameter_sizes: Sequence[int],
         net_arch: Sequence[int] = (256,),
         activation_fn: str | Callable = "relu",
-        output_initializer: Initializer = None,
+        output_initializer: Initializer | None = None,
     ):
         super().__init__(name="q")
         self.n_observations, self.parameter_sizes = n_observations, tuple(parameter_sizes)

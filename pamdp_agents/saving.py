@@ -78,7 +78,7 @@ def _umask() -> int:
 def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     """Returns arrays as the bytes of an ``.npz`` file."""
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    np.savez(buffer, allow_pickle=False, **dict(arrays))
     return buffer.getvalue()
 
 

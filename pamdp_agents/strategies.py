@@ -208,7 +208,6 @@ STRATEGIES: dict[str, type[GradientStrategy]] = {
     "pseudo_inverse": PseudoInverse,
     "chain": Chain,
 }
-_NAMES = {strategy: name for name, strategy in STRATEGIES.items()}
 
 
 def get(identifier: str | Mapping[str, Any] | Sequence[Any] | Strategy) -> Strategy:
@@ -249,6 +248,7 @@ def serialize(strategy: Strategy) -> dict[str, Any]:
     Raises:
         TypeError: It is a user's own function or class, which has no name here.
     """
-    if type(strategy) not in _NAMES:
+    name = next((name for name, known in STRATEGIES.items() if type(strategy) is known), None)
+    if name is None or not isinstance(strategy, GradientStrategy):
         raise TypeError(f"strategy {strategy!r} is not one of {', '.join(STRATEGIES)}: it has no configuration")
-    return {"name": _NAMES[type(strategy)], **strategy.get_config()}  # type: ignore[attr-defined]  # checked above
+    return {"name": name, **strategy.get_config()}

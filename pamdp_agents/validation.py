@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -23,10 +24,9 @@ def check_range(
     )
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number {wanted}, got {value!r}")
-    inside = (
-        (above is None or value > above) and (at_least is None or value >= at_least) and (to is None or value <= to)
-    )
-    if not inside or value in (float("inf"), float("-inf")):
+    number = float(value)
+    inside = (above is None or number > above) and (at_least is None or number >= at_least)
+    if not (math.isfinite(number) and inside and (to is None or number <= to)):
         raise ValueError(f"{name} must be a finite number {wanted}, got {value!r}")
     return value
 

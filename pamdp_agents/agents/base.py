@@ -90,7 +90,7 @@ class Agent(SaveableAgent):
     # ---------------------------------------------------------------- what a subclass says
 
     @abstractmethod
-    def _make_networks(self, **policy_kwargs: Any) -> dict[str, FlatNetwork]:
+    def _make_networks(self, *args: Any, **policy_kwargs: Any) -> dict[str, FlatNetwork]:
         """Returns the algorithm's networks by name."""
 
     @abstractmethod

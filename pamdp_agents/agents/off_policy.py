@@ -130,7 +130,7 @@ class OffPolicyAgent(Agent):
         total_timesteps, callback = self._set_up_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name or type(self).__name__, progress_bar
         )
-        env = self.env  # noqa: F841  # Stable-Baselines3's callbacks find it in locals
+        env = self.env  # Stable-Baselines3's callbacks find it in locals
         callback.on_training_start(locals(), globals())
         try:
             going_on = True

@@ -191,13 +191,15 @@ class PDQN(OffPolicyAgent):
 
     def _greedy(self, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         q, actor = (self.learner.networks[name].model for name in ("q", "actor"))
-        if q.has_numpy and actor.has_numpy:
-            x = actor.numpy_call(self._acting["actor"], observations)
-            values = q.numpy_call(self._acting["q"], observations, x)
-        else:
-            x, values = (
-                output.numpy() for output in self._compiled_greedy(observations, *self.learner.weights().values())
-            )
+        if not (q.has_numpy and actor.has_numpy):
+            x, values = self._compiled_greedy(observations, *self.learner.weights().values())
+            return values.numpy().argmax(1), x.numpy()
+        if len(observations) > CACHED_ROWS:
+            blocks = [observations[i : i + CACHED_ROWS] for i in range(0, len(observations), CACHED_ROWS)]
+            k, x = zip(*map(self._greedy, blocks), strict=True)
+            return np.concatenate(k), np.concatenate(x)
+        x = actor.numpy_call(self._acting["actor"], observations)
+        values = q.numpy_call(self._acting["q"], observations, x)
         return values.argmax(1), x
 
     def _make_update(self, networks: dict[str, FlatNetwork]) -> Update:
@@ -301,6 +303,7 @@ def _compile_greedy(q: FlatNetwork, actor: FlatNetwork, n_observations: int) -> 
     return greedy
 
 
+CACHED_ROWS = 256  # as many observations as have their hidden layers within the processor's cache
 WEIGHTINGS = ("sum", "average", "weighted", "random_weighted")
 
 

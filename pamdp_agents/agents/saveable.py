@@ -36,7 +36,12 @@ class SaveableAgent(ABC):
     observation_space: gym.Space
     action_space: gym.Space
     learner: Learner
+    num_timesteps: int
     _environment: SingleEnvironment | None
+
+    @abstractmethod
+    def __init__(self, policy: str, env: gym.Env | str | None, **settings: Any):
+        """Makes an agent; without an environment, it has no spaces and no networks yet."""
 
     @abstractmethod
     def _set_up(self, observation_space: gym.Space, action_space: gym.Space) -> None:
@@ -151,7 +156,8 @@ class SaveableAgent(ABC):
             OSError: The file cannot be written; what was there before is untouched.
         """
         self._require_set_up("save")
-        plain, objects = {}, {}
+        plain: dict[str, Any] = {}
+        objects: dict[str, Any] = {}
         exclude, include = set(exclude or ()), set(include or ())
         settings = self.settings()
         if exclude - set(settings) or include - {"replay_buffer"}:
