@@ -9,8 +9,9 @@ from gymnasium.envs.registration import register
 from pamdp_envs.goal import GoalEnv
 from pamdp_envs.nominal_box import NominalBox
 from pamdp_envs.platform import PlatformEnv
+from pamdp_envs.record_substeps import RecordSubsteps
 
-__all__ = ["GoalEnv", "NominalBox", "PlatformEnv"]
+__all__ = ["GoalEnv", "NominalBox", "PlatformEnv", "RecordSubsteps"]
 
 register(id="pamdp/Platform-v0", entry_point="pamdp_envs.platform:PlatformEnv", max_episode_steps=200)
 # Goal has no TimeLimit: its own limit of 100 steps sets the last reward, so the environment truncates itself.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -13,9 +13,15 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from pamdp_envs.rendering import Picture, Screen
+
 Observation = NDArray[Any]  # of float64
 Action = tuple[Any, Any]
 Ranges = tuple[tuple[tuple[float, float], ...], ...]
+
+# One frame is one substep.
+METADATA: dict[str, Any] = {"render_modes": ["human", "rgb_array", "rgb_array_list"], "render_fps": 60}
 
 
 class ParameterizedEnv(gym.Env[Observation, Any]):
@@ -27,10 +33,13 @@ class ParameterizedEnv(gym.Env[Observation, Any]):
             environment's units.
     """
 
+    metadata = METADATA
+
     def __init__(self, action_names: tuple[str, ...], ranges: Ranges) -> None:
         self._action_names = action_names
         self._ranges = ranges
         self._has_reset = False
+        self._screen: Screen | None = None
         self.action_space = spaces.Tuple(
             (spaces.Discrete(len(ranges)), spaces.Tuple([_box(of_action) for of_action in ranges]))
         )
@@ -39,6 +48,42 @@ class ParameterizedEnv(gym.Env[Observation, Any]):
         """Seed the random generator as Gymnasium does, and allow steps; the first thing in `reset`."""
         super().reset(seed=seed)
         self._has_reset = True
+
+    def _open_screen(self, render_mode: str, picture: Picture) -> None:
+        """Set up rendering, for every render mode but None."""
+        modes = self.metadata["render_modes"]
+        if render_mode not in modes:
+            raise ValueError(f"render_mode must be None or one of {modes}; got {render_mode!r}.")
+        from pamdp_envs.rendering import Screen  # needs pygame, which is an extra
+
+        self.render_mode = render_mode
+        self._screen = Screen(render_mode, picture, self.metadata["render_fps"])
+
+    def render(self) -> Any:
+        """Draw the world as the render mode asks for; every substep of a step is a frame.
+
+        Returns:
+            For `"rgb_array"` the latest frame, uint8 of shape (height, width, 3); for `"rgb_array_list"` the
+            frames of all substeps since the last call or reset; for `"human"`, which shows every substep by
+            itself, None.
+
+        Raises:
+            ResetNeeded: the environment has not been reset yet.
+        """
+        if self._screen is None:
+            gym.logger.warn(
+                "`env.render()` does nothing without a render mode; give one when making the environment, for "
+                'example `gym.make("pamdp/Platform-v0", render_mode="rgb_array")`.'
+            )
+            return None
+        if not self._has_reset:
+            raise ResetNeeded("Cannot call `env.render()` before calling `env.reset()`.")
+        return self._screen.render()
+
+    def close(self) -> None:
+        """Close the window, if there is one."""
+        if self._screen is not None:
+            self._screen.close()
 
     def _read_action(self, action: Action) -> tuple[int, list[float]]:
         """Check an action and return its discrete part with that part's own parameters.

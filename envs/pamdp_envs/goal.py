@@ -217,6 +217,9 @@ class GoalEnv(ParameterizedEnv):
     | `published_quirks` | **bool** | `True`  | behave as the published code (v0) or as described (v1) |
     | `render_mode`      | **str**  | `None`  | `"human"`, `"rgb_array"` or `"rgb_array_list"`         |
 
+    Every substep is a frame: `"human"` shows them all, `"rgb_array_list"` returns them all, and
+    `RecordSubsteps` writes them all into a video.
+
     ## Version History
 
     * v1: kick-to aims at (x, y), and the distance of a ball beyond the goal line at the right of the goal
@@ -224,6 +227,8 @@ class GoalEnv(ParameterizedEnv):
     * v0: the dynamics of the published results, with two slips of their code: kick-to aims at (x, x), its
       second parameter being ignored, and the distance of a ball beyond the goal line at the right of the goal
       is 7.01 - y.
+
+    `gymnasium.make` notes that v1 is newer; to compare with published results, use v0 all the same.
 
     ## References
 
@@ -236,9 +241,7 @@ class GoalEnv(ParameterizedEnv):
     _ball: Body
     _time: int
 
-    def __init__(
-        self, published_quirks: bool = True, features: bool = True, render_mode: str | None = None
-    ) -> None:
+    def __init__(self, published_quirks: bool = True, features: bool = True, render_mode: str | None = None) -> None:
         super().__init__(
             ("kick-to", "shoot-goal-left", "shoot-goal-right"),
             (((0.0, 40.0), (-HALF_WIDTH, HALF_WIDTH)), ((-POST, POST),), ((-POST, POST),)),
@@ -250,6 +253,10 @@ class GoalEnv(ParameterizedEnv):
         self.observation_space = NominalBox(low, high, dtype=np.float64)
         self._published_quirks = published_quirks
         self._features = features
+        if render_mode is not None:
+            from pamdp_envs.goal_picture import PICTURE  # needs pygame, which is an extra
+
+            self._open_screen(render_mode, PICTURE)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -267,22 +274,21 @@ class GoalEnv(ParameterizedEnv):
         goalie = Player(goalie_x, slope * goalie_x + (ball.y - slope * ball.x))
         goalie.orientation = goalie.angle_to(ball.x, ball.y)
         self._player, self._goalie, self._ball = player, goalie, ball
+        if self._screen is not None:
+            self._screen.start(self._pose())
         return self._observation(), {}
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Act, then simulate until the ball is the player's again, or for a shot until the episode's end."""
         k, parameters = self._read_action(action)
         player, goalie, ball = self._player, self._goalie, self._ball
-        rng = self.np_random
+        rng, screen = self.np_random, self._screen
         self._time += 1
         if self._time == TIME_LIMIT:
-            return (
-                self._observation(),
-                -self._goal_distance(),
-                False,
-                True,
-                {"substeps": 0, "is_success": False},
-            )
+            if screen is not None:
+                screen.show(self._pose())
+            info = {"substeps": 0, "is_success": False}
+            return self._observation(), -self._goal_distance(), False, True, info
         if k == KICK_TO:
             target_x, target_y = parameters
             if self._published_quirks:
@@ -302,6 +308,8 @@ class GoalEnv(ParameterizedEnv):
             player.bounce_off(ball)
             goalie.bounce_off(ball)
             substeps += 1
+            if screen is not None:
+                screen.show(self._pose())
             is_success = GOAL_LINE <= ball.x <= GOAL_LINE + NET_DEPTH and abs(ball.y) <= POST
             if is_success:
                 reward, terminated = 50.0, True
@@ -315,13 +323,12 @@ class GoalEnv(ParameterizedEnv):
                 break
             if k == KICK_TO and player.distance(ball) <= KICKABLE and ball.speed() <= 0.1:
                 break
-        return (
-            self._observation(),
-            reward,
-            terminated,
-            False,
-            {"substeps": substeps, "is_success": is_success},
-        )
+        info = {"substeps": substeps, "is_success": is_success}
+        return self._observation(), reward, terminated, False, info
+
+    def _pose(self) -> tuple[float, ...]:
+        player, goalie, ball = self._player, self._goalie, self._ball
+        return (player.x, player.y, player.orientation, goalie.x, goalie.y, goalie.orientation, ball.x, ball.y)
 
     def _goal_distance(self) -> float:
         """Distance of the ball to the goal mouth."""

@@ -63,9 +63,7 @@ class Player:
         flight_time = 2 * take_off_speed / GRAVITY + 1
         speed_gain = min(max(distance / flight_time - self.vx, -600.0), 200.0 - take_off_speed)
         noise_x, noise_y = rng.normal(0.0, 1.0, size=2)
-        self.accelerate(
-            (speed_gain - abs(float(noise_x))) / DT, (take_off_speed - abs(float(noise_y))) / DT, rng
-        )
+        self.accelerate((speed_gain - abs(float(noise_x))) / DT, (take_off_speed - abs(float(noise_y))) / DT, rng)
 
     def move(self) -> None:
         """Advance one substep."""
@@ -180,6 +178,9 @@ class PlatformEnv(ParameterizedEnv):
     |---------------|---------|---------|------------------------------------------------|
     | `render_mode` | **str** | `None`  | `"human"`, `"rgb_array"` or `"rgb_array_list"` |
 
+    Every substep is a frame: `"human"` shows them all, `"rgb_array_list"` returns them all, and
+    `RecordSubsteps` writes them all into a video.
+
     ## Version History
 
     * v0: the dynamics of the published results, to the last digit.
@@ -196,6 +197,10 @@ class PlatformEnv(ParameterizedEnv):
     def __init__(self, render_mode: str | None = None) -> None:
         super().__init__(("run", "hop", "leap"), (((0.0, 30.0),), ((0.0, 720.0),), ((0.0, 430.0),)))
         self.observation_space = spaces.Box(0.0, 1.0, (9,), dtype=np.float64)
+        if render_mode is not None:
+            from pamdp_envs.platform_picture import PICTURE  # needs pygame, which is an extra
+
+            self._open_screen(render_mode, PICTURE)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -204,12 +209,15 @@ class PlatformEnv(ParameterizedEnv):
         self._start(seed)
         self._player = Player()
         self._enemies = Enemy(LEDGES[0]), Enemy(LEDGES[1])
+        if self._screen is not None:
+            self._screen.start(self._pose())
         return self._observation(), {}
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Act, then simulate until the player has settled again."""
         k, (power,) = self._read_action(action)
         player, (first, second), rng = self._player, self._enemies, self.np_random
+        screen = self._screen
         start_x = player.x
         countdown = RUN_TIME
         substeps = 0
@@ -229,6 +237,8 @@ class PlatformEnv(ParameterizedEnv):
                 for ledge in LEDGES:
                     player.land_on(ledge)
             substeps += 1
+            if screen is not None:
+                screen.show(self._pose())
             finished = player.x >= WORLD_WIDTH
             terminated = finished or player.y < GROUND or player.touches(first) or player.touches(second)
             countdown -= DT
@@ -236,6 +246,10 @@ class PlatformEnv(ParameterizedEnv):
                 break
         reward = (player.x - start_x) / WORLD_WIDTH
         return self._observation(), reward, terminated, False, {"substeps": substeps}
+
+    def _pose(self) -> tuple[float, ...]:
+        first, second = self._enemies
+        return self._player.x, self._player.y, first.x, first.dx, second.x, second.dx
 
     def _observation(self) -> Observation:
         player = self._player

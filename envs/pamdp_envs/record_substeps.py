@@ -1,0 +1,43 @@
+"""Gymnasium's video recorder, with every substep in the video."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+
+
+class RecordSubsteps(gym.wrappers.RecordVideo):
+    """`gymnasium.wrappers.RecordVideo` for environments whose step has several frames.
+
+    Gymnasium's own wrapper records one frame per step, so a jump would be seen only where it ends. This one
+    records all the frames that a step of a `"rgb_array_list"` environment has. Arguments and files are those
+    of `RecordVideo`, and like it this needs moviepy (`pip install "gymnasium[other]"`).
+
+    Args:
+        env: the environment, made with `render_mode="rgb_array_list"`.
+        *args: passed on to `RecordVideo`.
+        **kwargs: passed on to `RecordVideo`.
+
+    Raises:
+        ValueError: the environment has another render mode.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> from pamdp_envs import RecordSubsteps
+        >>> env = gym.make("pamdp/Platform-v0", render_mode="rgb_array_list")
+        >>> env = RecordSubsteps(env, "videos", episode_trigger=lambda episode: True)
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], *args: Any, **kwargs: Any) -> None:
+        if env.render_mode != "rgb_array_list":
+            raise ValueError(
+                f"RecordSubsteps needs an environment made with render_mode='rgb_array_list'; its render mode is "
+                f"{env.render_mode!r}."
+            )
+        super().__init__(env, *args, **kwargs)
+
+    def _capture_frame(self) -> None:
+        frames = self.env.render()
+        assert isinstance(frames, list)
+        self.recorded_frames += frames
