@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -30,31 +31,47 @@ def leaves(space: spaces.Space[Any], path: str = "") -> list[tuple[str, spaces.S
     return [leaf for key, part in inner.items() for leaf in leaves(part, f"{path}[{key!r}]")]
 
 
-def pack(space: spaces.Space[Any], columns: Iterator[list[Any]]) -> list[Any]:
-    """Joins the columns of a space's leaves, each a list of n values, to a list of n elements."""
-    if isinstance(space, spaces.Tuple):
-        return list(zip(*[pack(part, columns) for part in space.spaces], strict=True))
-    if isinstance(space, spaces.Dict):
-        inner = [pack(part, columns) for part in space.spaces.values()]
-        return [dict(zip(space.spaces, row, strict=True)) for row in zip(*inner, strict=True)]
-    return next(columns)
+def nesting(space: spaces.Space[Any], counter: Iterator[int] | None = None) -> Any:
+    """How a space is nested: tuples and dicts like those of its elements, with the leaves' numbers as leaves.
 
-
-def unpack(space: spaces.Space[Any], elements: Sequence[Any]) -> list[Sequence[Any]]:
-    """The inverse of `pack`: n elements of the space as one column for each leaf.
-
-    Raises:
-        ValueError: If an element is not nested as the space is. What the leaves hold is not looked at.
+    Working on these built-in types is much faster than asking Gymnasium's, which are abstract base classes.
     """
+    counter = itertools.count() if counter is None else counter
     inner = parts(space)
     if inner is None:
+        return next(counter)
+    numbered = {key: nesting(part, counter) for key, part in inner.items()}
+    return numbered if isinstance(space, spaces.Dict) else tuple(numbered.values())
+
+
+def pack(nesting: Any, columns: Sequence[list[Any]]) -> list[Any]:
+    """Joins one column for each leaf, a list of n values, to a list of n nested elements."""
+    if isinstance(nesting, tuple):
+        return list(zip(*[pack(part, columns) for part in nesting], strict=True))
+    if isinstance(nesting, dict):
+        inner = [pack(part, columns) for part in nesting.values()]
+        return [dict(zip(nesting, row, strict=True)) for row in zip(*inner, strict=True)]
+    return columns[nesting]
+
+
+def unpack(nesting: Any, elements: Sequence[Any]) -> list[Sequence[Any]]:
+    """The inverse of `pack`: n nested elements as one column for each leaf.
+
+    Raises:
+        ValueError: If an element is not nested like this. What the leaves hold is not looked at.
+    """
+    if isinstance(nesting, tuple):
+        for element in elements:
+            if not isinstance(element, tuple | list | np.ndarray) or len(element) != len(nesting):
+                raise ValueError(f"expected a tuple of {len(nesting)}, got {element!r}")
+        inner = dict(enumerate(nesting))
+    elif isinstance(nesting, dict):
+        for element in elements:
+            if not isinstance(element, Mapping) or element.keys() != nesting.keys():
+                raise ValueError(f"expected a dict with the keys {list(nesting)}, got {element!r}")
+        inner = nesting
+    else:
         return [elements]
-    for element in elements:
-        if isinstance(space, spaces.Dict):
-            if not isinstance(element, Mapping) or element.keys() != inner.keys():
-                raise ValueError(f"expected a dict with the keys {list(inner)}, got {element!r}")
-        elif not isinstance(element, tuple | list | np.ndarray) or len(element) != len(inner):
-            raise ValueError(f"expected a tuple of {len(inner)}, got {element!r}")
     columns = []
     for key, part in inner.items():
         columns += unpack(part, [element[key] for element in elements])

@@ -38,6 +38,7 @@ class ObservationTransform:
 
     def __init__(self, space: spaces.Space[Any], scale: bool = True) -> None:
         self.space = space
+        self._nesting = nested.nesting(space)
         self._leaves = nested.leaves(space)
         for path, leaf in self._leaves:
             if not leaf.is_np_flattenable or nested.parts(leaf) is not None:  # the latter is empty
@@ -69,7 +70,7 @@ class ObservationTransform:
             if array.shape != self.space.shape:
                 raise ValueError(self._describe_mismatch(array, "an observation"))
             return (array.reshape(-1) * self._factor + self._summand).astype(np.float32)
-        return self._transform(nested.unpack(self.space, [observation]))[0]
+        return self._transform(nested.unpack(self._nesting, [observation]))[0]
 
     def batch(self, observations: Any) -> NDArray[np.float32]:
         """Returns n observations as float32 [n, D].
@@ -86,10 +87,14 @@ class ObservationTransform:
             return np.zeros((0, self.size), dtype=np.float32)
         axes = self._leading_axes(observations)
         if axes == 1:
-            return self._transform([column for [column] in nested.unpack(self.space, [observations])])
-        if axes == 0 or not isinstance(observations, list | tuple):
-            raise ValueError(self._describe_mismatch(observations, "a batch of observations"))
-        return self._transform(nested.unpack(self.space, observations))
+            return self._transform([column for [column] in nested.unpack(self._nesting, [observations])])
+        try:
+            if axes == 0 or not isinstance(observations, list | tuple):
+                raise ValueError("it is not a list of observations")
+            columns = nested.unpack(self._nesting, observations)
+        except ValueError as error:
+            raise ValueError(self._describe_mismatch(observations, "a batch of observations")) from error
+        return self._transform(columns)
 
     def is_batch(self, observation: Any) -> bool:
         """Whether this is a batch, as `batch` takes it, or one observation, as `__call__` takes it.
@@ -105,7 +110,7 @@ class ObservationTransform:
         raise ValueError(self._describe_mismatch(observation, "an observation or a batch of observations"))
 
     def _describe_mismatch(self, given: Any, wanted: str) -> str:
-        values = [value for [value] in nested.unpack(self.space, [given])]
+        values = [value for [value] in nested.unpack(self._nesting, [given])]
         expected = ", ".join(f"observation{path} of shape {leaf.shape}" for path, leaf in self._leaves)
         shapes = ", ".join(f"shape {np.shape(value)}" for value in values)
         return f"Expected {wanted} of {self.space}: {expected}, with one more axis in front for a batch. Got {shapes}."
@@ -113,14 +118,14 @@ class ObservationTransform:
     def _leading_axes(self, observation: Any) -> int | None:
         """0 for one observation, 1 for n stacked ones, None for neither (which may be a list of n)."""
         try:
-            values = [value for [value] in nested.unpack(self.space, [observation])]
+            values = [value for [value] in nested.unpack(self._nesting, [observation])]
         except ValueError:
             return None
         axes = {_count_leading_axes(leaf, value) for (_, leaf), value in zip(self._leaves, values, strict=True)}
         if len(axes) > 1:
             return None
         # A Tuple of two stacked arrays and a list of two observations look alike, but for the arrays.
-        is_nested = nested.parts(self.space) is not None
+        is_nested = isinstance(self._nesting, tuple | dict)
         if axes == {1} and is_nested and not all(isinstance(value, np.ndarray) for value in values):
             return None
         return axes.pop()

@@ -96,11 +96,14 @@ class ParameterizedActionSpace:
         # Actions computed in float32 may miss a bound by a rounding; that is no reason to refuse them.
         self._tolerance = 1e-6 * np.maximum(np.abs(self._vector_low), np.abs(self._vector_high))
 
-        # A OneOf has K branches, each a space with its own leaves; the other layouts are all one tree.
-        self._branches: list[tuple[spaces.Space[Any], list[_Leaf]]] = []
+        # A OneOf has K branches, each with its own nesting and leaves; in the other layouts all is one tree.
+        self._nesting = nested.nesting(space)
+        self._branches: list[tuple[Any, list[_Leaf]]] = []
         if isinstance(space, spaces.OneOf):
             leaves = iter(self._leaves)
-            self._branches = [(part, [next(leaves) for _ in nested.leaves(part)]) for part in components]
+            self._branches = [
+                (nested.nesting(part), [next(leaves) for _ in nested.leaves(part)]) for part in components
+            ]
         # Whether an action carries the parameters of all discrete actions, or only of the one taken.
         self._carries_all = parameter_mask is None and not self._branches
 
@@ -114,6 +117,8 @@ class ParameterizedActionSpace:
         self.high = self._vector_high[self._coordinate]
         self._middle = self._vector_middle[self._coordinate]
         self._half = (self.high - self.low) / 2
+        # Infinity times 0 would be NaN; where low == high, any number ends up there when clipped.
+        self._reach = np.where(self._half > 0, self._half, 1.0)
         self._inverse_half = np.divide(1.0, self._half, out=np.zeros_like(self._half), where=self._half > 0)
 
         # int64 [K, D]: the environment vector when k is taken, as indices into (P parameters, D middles).
@@ -150,11 +155,12 @@ class ParameterizedActionSpace:
         Raises:
             ValueError: If `k` or the shape of `x` is wrong, or `x` holds NaN.
         """
-        return self.compose(k, self.unscale(x))
+        return self.to_env_batch([k], np.asarray(x)[None])[0]
 
     def to_env_batch(self, k: ArrayLike, x: ArrayLike) -> list[Any]:
         """The list of n environment actions for `k` [n] and `x` [n, P]; see `to_env`."""
-        return self.compose_batch(k, self.unscale(x))
+        k, x = self._check(k, x)
+        return self._compose(k, x * self._reach + self._middle)
 
     def from_env(self, action: Any) -> tuple[int, NDArray[np.float32]]:
         """The discrete action and all parameters of one environment action.
@@ -183,6 +189,10 @@ class ParameterizedActionSpace:
 
     def compose_batch(self, k: ArrayLike, values: ArrayLike) -> list[Any]:
         """As `to_env_batch`, with the parameters in the environment's units."""
+        return self._compose(*self._check(k, values))
+
+    def _check(self, k: ArrayLike, values: ArrayLike) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """As arrays, of which the shapes fit and none is NaN."""
         k = np.asarray(k)
         values = np.asarray(values, dtype=np.float64)
         if k.ndim != 1 or values.shape != (k.size, self.parameter_size):
@@ -196,6 +206,9 @@ class ParameterizedActionSpace:
                 f"The parameters for discrete action {k[row]} hold NaN: {values[row]}. An environment cannot "
                 "take that; look for what made it, usually a network that has diverged."
             )
+        return k, values
+
+    def _compose(self, k: NDArray[Any], values: NDArray[np.float64]) -> list[Any]:
         taken = k.tolist()
         try:
             choices = [self._choices[choice] for choice in taken]
@@ -208,19 +221,19 @@ class ParameterizedActionSpace:
         if not self._carries_all:
             middle = np.broadcast_to(self._vector_middle, (k.size, self._vector_middle.size))
             sources = np.concatenate([values, middle], axis=1)
-            values = np.take_along_axis(sources, self._source[k.astype(np.intp)], axis=1)
+            values = sources[np.arange(k.size)[:, None], self._source[k.astype(np.intp)]]
         vectors = np.minimum(np.maximum(values, self._vector_low), self._vector_high)
 
         if not self._branches:
             columns = [leaf.rows(vectors) for leaf in self._leaves]
             if self._choice_position is not None:
                 columns.insert(self._choice_position, choices)
-            return nested.pack(self.space, iter(columns))
+            return nested.pack(self._nesting, columns)
         actions: list[Any] = [None] * k.size
         for choice in set(taken):
-            part, leaves = self._branches[choice]
+            nesting, leaves = self._branches[choice]
             rows = np.flatnonzero(k == choice).tolist()
-            packed = nested.pack(part, iter([leaf.rows(vectors[rows]) for leaf in leaves]))
+            packed = nested.pack(nesting, [leaf.rows(vectors[rows]) for leaf in leaves])
             for row, value in zip(rows, packed, strict=True):
                 actions[row] = (choices[row], value)
         return actions
@@ -255,7 +268,7 @@ class ParameterizedActionSpace:
 
     def _read(self, actions: Sequence[Any], vectors: NDArray[np.float64]) -> NDArray[np.int32]:
         """Writes the actions' parameters into `vectors` [n, D]; returns the discrete actions, int32 [n]."""
-        columns = nested.unpack(self.space, actions)
+        columns = nested.unpack(self._nesting, actions)
         k = np.zeros(len(actions), dtype=np.int32)
         if self._choice_position is not None:
             k = _read_choices(columns.pop(self._choice_position), self._start, self.n)
@@ -268,10 +281,10 @@ class ParameterizedActionSpace:
         choices, values = zip(*actions, strict=True)
         k = _read_choices(choices, 0, self.n)
         for choice in set(k.tolist()):
-            part, leaves = self._branches[choice]
+            nesting, leaves = self._branches[choice]
             rows = np.flatnonzero(k == choice).tolist()
             of_branch = vectors[rows]
-            for leaf, column in zip(leaves, nested.unpack(part, [values[row] for row in rows]), strict=True):
+            for leaf, column in zip(leaves, nested.unpack(nesting, [values[row] for row in rows]), strict=True):
                 leaf.read(column, of_branch)
             vectors[rows] = of_branch
         return k

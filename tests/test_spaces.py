@@ -1,0 +1,486 @@
+"""ParameterizedActionSpace: every layout, there and back."""
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, OneOf, Tuple
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pamdp_agents.spaces import ParameterizedActionSpace
+
+PROPERTY = settings(derandomize=True, deadline=None, max_examples=80)
+
+
+# Layouts drawn at random --------------------------------------------------------------------------------------------
+
+
+class Case(NamedTuple):
+    space: spaces.Space
+    arguments: dict
+    resolution: np.ndarray  # [P], how exactly the environment's dtype represents each parameter
+
+
+DTYPES = [np.float16, np.float32, np.float64, np.int8, np.uint8, np.int32, np.bool_]
+
+
+@st.composite
+def boxes(draw):
+    shape = draw(st.sampled_from([(0,), (1,), (3,), (), (2, 2), (2, 0)]))
+    dtype = np.dtype(draw(st.sampled_from(DTYPES)))
+    size = int(np.prod(shape))
+    if dtype.kind == "f":
+        bound = st.floats(-100, 100, width=16)
+    else:
+        bound = st.integers(*{"b": (0, 1), "u": (0, 255), "i": (-128, 127)}[dtype.kind])
+    ends = draw(st.lists(st.tuples(bound, bound), min_size=size, max_size=size))
+    low = np.array([min(pair) for pair in ends], dtype=dtype).reshape(shape)
+    high = np.array([max(pair) for pair in ends], dtype=dtype).reshape(shape)
+    return Box(low, high, dtype=dtype)
+
+
+NO_PARAMETERS = st.integers(-2, 2).map(lambda start: Discrete(1, start=start))
+COMPONENT = boxes() | NO_PARAMETERS | st.lists(boxes() | NO_PARAMETERS, min_size=2, max_size=3).map(Tuple)
+
+
+def resolutions(space):
+    """For each coordinate of the space's boxes, depth first, the largest rounding of its dtype."""
+    if isinstance(space, Tuple):
+        return np.concatenate([resolutions(part) for part in space.spaces])
+    if isinstance(space, Discrete):
+        return np.zeros(0)
+    largest = np.maximum(np.abs(space.low.astype(float)), np.abs(space.high.astype(float))).ravel()
+    return largest * np.finfo(space.dtype).eps if space.dtype.kind == "f" else np.full(largest.size, 0.5)
+
+
+@st.composite
+def cases(draw):
+    layout = draw(st.sampled_from(["nested", "flat", "sizes", "mask", "dict", "dict of dict", "one of", "none", "box"]))
+    n = draw(st.integers(1, 4))
+    discrete = Discrete(n, start=draw(st.integers(-3, 3)))
+    if layout == "none":
+        return Case(discrete, {}, np.zeros(0))
+    if layout == "box":
+        box = draw(boxes())
+        return Case(box, {}, resolutions(box))
+    if layout in ("sizes", "mask"):
+        box = draw(boxes())
+        size = int(np.prod(box.shape))
+        space = draw(st.sampled_from([Tuple((discrete, box)), Dict(act=discrete, by=box), Dict(act=box, by=discrete)]))
+        if layout == "sizes":
+            cuts = sorted(draw(st.lists(st.integers(0, size), min_size=n - 1, max_size=n - 1)))
+            return Case(space, {"parameter_sizes": np.diff([0, *cuts, size]).tolist()}, resolutions(box))
+        mask = np.array(draw(st.lists(st.booleans(), min_size=n * size, max_size=n * size)), bool).reshape(n, size)
+        return Case(space, {"parameter_mask": mask}, np.tile(resolutions(box), (n, 1))[mask])
+
+    components = draw(st.lists(COMPONENT, min_size=n, max_size=n))
+    # A Discrete entry of a flat Dict is its choice; and one Tuple beside one Discrete may stand for n boxes.
+    if layout == "dict" or n == 1:
+        components = [draw(boxes()) for _ in components]
+    named = OrderedDict((f"parameters {k}", component) for k, component in enumerate(components))
+    space = {
+        "nested": lambda: Tuple((discrete, Tuple(components))),
+        "flat": lambda: Tuple((discrete, *components)),
+        "dict": lambda: Dict({"action": discrete, **named}),
+        "dict of dict": lambda: Dict(values=Dict(named), which=discrete),
+        "one of": lambda: OneOf(components),
+    }[layout]()
+    return Case(space, {}, resolutions(Tuple(components)))
+
+
+def vector(action):
+    """All numbers of an action in a row."""
+    if isinstance(action, dict):
+        action = tuple(action.values())
+    if isinstance(action, tuple):
+        return np.concatenate([vector(part) for part in action])
+    return np.asarray(action, dtype=np.float64).ravel()
+
+
+def draw_canonical(space, seed, n, reach=1.3):
+    rng = np.random.default_rng(seed)
+    return rng.integers(space.n, size=n), rng.uniform(-reach, reach, (n, space.parameter_size)).astype(np.float32)
+
+
+@PROPERTY
+@given(cases(), st.integers(0, 2**16))
+def test_an_action_built_from_arrays_reads_back_as_the_arrays(case, seed):
+    space = ParameterizedActionSpace(case.space, **case.arguments)
+    k, x = draw_canonical(space, seed, 1)
+    k_back, x_back = space.from_env(space.to_env(k[0], x[0]))
+    assert k_back == k[0]
+    assert x_back.dtype == np.float32 and x_back.shape == (space.parameter_size,)
+    carried = space.high > space.low
+    if isinstance(case.space, OneOf) or "parameter_mask" in case.arguments:
+        carried &= space.mask[k[0]]
+    expected = np.where(carried, np.clip(x[0], -1, 1), 0)
+    tolerance = np.where(carried, case.resolution / np.where(carried, space.high - space.low, 1) * 2, 0) + 1e-6
+    assert (np.abs(x_back - expected) <= tolerance).all()
+
+
+@PROPERTY
+@given(cases(), st.integers(0, 2**16))
+def test_an_action_read_into_arrays_is_rebuilt_from_them(case, seed):
+    space = ParameterizedActionSpace(case.space, **case.arguments)
+    case.space.seed(seed)
+    action = case.space.sample()
+    rebuilt = space.to_env(*space.from_env(action))
+    if "parameter_mask" in case.arguments:  # coordinates that k does not use went to the middle; from then on they stay
+        action, rebuilt = rebuilt, space.to_env(*space.from_env(rebuilt))
+    assert case.space.contains(rebuilt)
+    np.testing.assert_allclose(vector(rebuilt), vector(action), rtol=1e-3, atol=2e-5)  # float16 keeps three digits
+
+
+@PROPERTY
+@given(cases(), st.integers(0, 2**16), st.sampled_from([1.0, 1e3, np.inf]))
+def test_every_action_is_contained_in_the_space_however_far_outside_the_bounds(case, seed, reach):
+    space = ParameterizedActionSpace(case.space, **case.arguments)
+    k, x = draw_canonical(space, seed, 8)
+    x = np.where(np.abs(x) > 1, np.sign(x) * reach, x)
+    assert all(case.space.contains(action) for action in space.to_env_batch(k, x))
+
+
+@PROPERTY
+@given(cases(), st.integers(0, 2**16), st.integers(0, 7))
+def test_batches_equal_single_actions(case, seed, n):
+    space = ParameterizedActionSpace(case.space, **case.arguments)
+    k, x = draw_canonical(space, seed, n)
+    actions = space.to_env_batch(k, x)
+    assert len(actions) == n
+    singles = [space.to_env(*each) for each in zip(k, x, strict=True)]
+    for action, single in zip(actions, singles, strict=True):
+        np.testing.assert_array_equal(vector(action), vector(single))
+    k_back, x_back = space.from_env_batch(actions)
+    assert k_back.dtype == np.int32 and x_back.dtype == np.float32
+    assert k_back.shape == (n,) and x_back.shape == (n, space.parameter_size)
+    for row, single in enumerate(singles):
+        k_single, x_single = space.from_env(single)
+        assert k_back[row] == k_single
+        np.testing.assert_array_equal(x_back[row], x_single)
+
+
+@PROPERTY
+@given(cases())
+def test_the_canonical_space_has_the_same_actions(case):
+    space = ParameterizedActionSpace(case.space, **case.arguments)
+    canonical = ParameterizedActionSpace(space.canonical_space)
+    assert canonical.n == space.n
+    assert canonical.parameter_sizes == space.parameter_sizes
+    np.testing.assert_array_equal(canonical.mask, space.mask)
+    np.testing.assert_allclose(canonical.low, space.low, rtol=1e-6)
+    np.testing.assert_allclose(canonical.high, space.high, rtol=1e-6)
+    assert canonical.canonical_space == space.canonical_space
+
+
+# Worked by hand -----------------------------------------------------------------------------------------------------
+
+RUN, HOP, LEAP = Box(0, 30, (1,)), Box(0, 720, (1,)), Box(-10, 10, (2,))
+
+
+def equal(action, expected):
+    """Same nesting, same dtypes, same numbers."""
+    if isinstance(expected, dict):
+        return list(action) == list(expected) and all(equal(action[key], expected[key]) for key in expected)
+    if isinstance(expected, tuple):
+        return len(action) == len(expected) and all(map(equal, action, expected))
+    same_kind = type(action) is type(expected) and action.dtype == expected.dtype and action.shape == expected.shape
+    return same_kind and np.array_equal(action, expected)
+
+
+def f32(*values):
+    return np.array(values, dtype=np.float32)
+
+
+X = f32(1.0, 0.5, 0.0, -0.5)  # in the environment's units 30; 540; 0, -5
+
+
+@pytest.mark.parametrize(
+    ("space", "expected"),
+    [
+        (Tuple((Discrete(3), Tuple((RUN, HOP, LEAP)))), (np.int64(1), (f32(30), f32(540), f32(0, -5)))),
+        (Tuple((Discrete(3, start=5), RUN, HOP, LEAP)), (np.int64(6), f32(30), f32(540), f32(0, -5))),
+        (
+            Tuple((Discrete(3), Dict(a=RUN, b=HOP, c=LEAP))),
+            (np.int64(1), {"a": f32(30), "b": f32(540), "c": f32(0, -5)}),
+        ),
+        (
+            Dict(a=RUN, b=HOP, c=LEAP, which=Discrete(3)),
+            {"a": f32(30), "b": f32(540), "c": f32(0, -5), "which": np.int64(1)},
+        ),
+        (
+            Dict(act=Discrete(3, start=-1, dtype=np.int32), parameters=Tuple((RUN, HOP, LEAP))),
+            {"act": np.int32(0), "parameters": (f32(30), f32(540), f32(0, -5))},
+        ),
+        (OneOf((RUN, HOP, LEAP)), (np.int64(1), f32(540))),
+        (OneOf((RUN, Tuple((HOP, LEAP)))), (np.int64(1), (f32(540), f32(0, -5)))),
+    ],
+    ids=str,
+)
+def test_layouts_worked_by_hand(space, expected):
+    canonical = ParameterizedActionSpace(space)
+    action = canonical.to_env(1, X)
+    assert equal(action, expected)
+    k, x = canonical.from_env(expected)
+    carried = canonical.mask[1] if isinstance(space, OneOf) else True
+    assert k == 1
+    np.testing.assert_array_equal(x, np.where(carried, X, 0))
+
+
+def test_parameter_sizes_cut_one_box_into_consecutive_pieces():
+    space = ParameterizedActionSpace(Tuple((Discrete(3), Box(0, 10, (3,)))), parameter_sizes=(2, 0, 1))
+    assert space.parameter_sizes == (2, 0, 1)
+    assert space.offsets.tolist() == [0, 2, 2, 3]
+    assert space.mask.tolist() == [[True, True, False], [False] * 3, [False, False, True]]
+    assert equal(space.to_env(2, f32(-1, 0, 1)), (np.int64(2), f32(0, 5, 10)))
+
+
+def test_parameter_mask_gives_each_action_its_own_copy_of_a_shared_coordinate():
+    box = Box(np.array([0, 0, -4], np.float32), np.array([10, 100, 4], np.float32))
+    space = ParameterizedActionSpace(Tuple((Discrete(3), box)), parameter_mask=[[1, 1, 0], [0, 0, 0], [0, 1, 1]])
+    assert space.parameter_sizes == (2, 0, 2)
+    assert space.low.tolist() == [0, 0, 0, -4]
+    assert space.high.tolist() == [10, 100, 100, 4]
+    x = f32(-1, -0.5, 0.5, 1)
+    assert equal(space.to_env(0, x), (np.int64(0), f32(0, 25, 0)))
+    assert equal(space.to_env(1, x), (np.int64(1), f32(5, 50, 0)))
+    assert equal(space.to_env(2, x), (np.int64(2), f32(5, 75, 4)))
+    k, back = space.from_env((2, f32(9, 75, 4)))
+    assert k == 2
+    assert back.tolist() == [0, 0, 0.5, 1]
+
+
+def test_parameter_mask_may_span_several_boxes():
+    space = Dict(function=Discrete(3), minimap=Box(0, 64, (2,)), screen=Box(0, 84, (2,)))
+    mask = [[0, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1]]
+    action = ParameterizedActionSpace(space, parameter_mask=mask).to_env(2, f32(-1, -1, 1, -1))
+    assert equal(action, {"function": np.int64(2), "minimap": f32(32, 32), "screen": f32(84, 0)})
+
+
+def test_one_box_needs_no_argument_when_there_is_one_discrete_action():
+    space = ParameterizedActionSpace(Tuple((Discrete(1), LEAP)))
+    assert space.parameter_sizes == (2,)
+    assert equal(space.to_env(0, f32(1, 0)), (np.int64(0), f32(10, 0)))
+
+
+def test_plain_discrete_has_no_parameters():
+    space = ParameterizedActionSpace(Discrete(4, start=2))
+    assert (space.n, space.parameter_sizes, space.parameter_size) == (4, (0, 0, 0, 0), 0)
+    assert equal(space.to_env(3, f32()), np.int64(5))
+    assert space.from_env(5)[0] == 3
+
+
+def test_plain_box_is_one_action_given_as_the_array_alone():
+    space = ParameterizedActionSpace(Box(np.zeros((2, 2)), np.full((2, 2), 8.0), dtype=np.float64))
+    assert (space.n, space.parameter_sizes) == (1, (4,))
+    assert equal(space.to_env(0, f32(-1, 0, 0.5, 1)), np.array([[0.0, 4.0], [6.0, 8.0]]))
+
+
+def test_dict_boxes_are_numbered_in_the_dicts_own_order():
+    plain = {"which": Discrete(2), "b": RUN, "a": HOP}
+    assert ParameterizedActionSpace(Dict(plain)).high.tolist() == [720, 30]
+    assert ParameterizedActionSpace(Dict(OrderedDict(plain))).high.tolist() == [30, 720]
+
+
+def test_discrete_of_one_in_the_place_of_a_box_means_no_parameters():
+    space = ParameterizedActionSpace(Tuple((Discrete(2), Tuple((Discrete(1, start=7), RUN)))))
+    assert space.parameter_sizes == (0, 1)
+    assert equal(space.to_env(0, f32(0)), (np.int64(0), (np.int64(7), f32(15))))
+    flat = ParameterizedActionSpace(Dict(a=Discrete(1), b=RUN, which=Discrete(2)))
+    assert equal(flat.to_env(1, f32(0)), {"a": np.int64(0), "b": f32(15), "which": np.int64(1)})
+
+
+def test_integers_are_rounded_to_the_nearest_and_stay_within_bounds():
+    space = ParameterizedActionSpace(Box(0, 10, (4,), dtype=np.int32))
+    assert equal(space.to_env(0, [-3, 0.09, 0.11, 2]), np.array([0, 5, 6, 10], dtype=np.int32))
+
+
+def test_a_coordinate_with_equal_bounds_is_always_that_value_and_reads_as_zero():
+    space = ParameterizedActionSpace(Box(np.array([0.1, 0]), np.array([0.1, 1]), dtype=np.float64))
+    assert equal(space.to_env(0, [0.7, 1]), np.array([0.1, 1.0]))
+    assert space.from_env(np.array([0.1, 1.0]))[1].tolist() == [0, 1]
+
+
+def test_scale_and_unscale_are_inverse_on_arrays_of_any_leading_shape():
+    space = ParameterizedActionSpace(Tuple((Discrete(3), Tuple((RUN, HOP, LEAP)))))
+    values = np.array([[[30, 540, 0, -5]], [[15, 0, 10, 20]]])
+    x = space.scale(values)
+    assert x.dtype == np.float32
+    assert x.tolist() == [[[1, 0.5, 0, -0.5]], [[0, -1, 1, 2]]]
+    assert space.unscale(x).dtype == np.float64
+    assert space.unscale(x).tolist() == values.tolist()
+
+
+def test_compose_and_decompose_are_in_the_environments_units():
+    space = ParameterizedActionSpace(Tuple((Discrete(3), Tuple((RUN, HOP, LEAP)))))
+    action = space.compose(2, [3, 700, -11, 4])
+    assert equal(action, (np.int64(2), (f32(3), f32(700), f32(-10, 4))))
+    k, values = space.decompose(action)
+    assert k == 2
+    assert values.tolist() == [3, 700, -10, 4]
+
+
+def test_an_action_may_miss_its_bounds_by_a_float32_rounding_only():
+    space = ParameterizedActionSpace(Box(0.1, 0.3, (1,), dtype=np.float64))
+    assert space.from_env(np.array([0.3]) * (1 + 1e-7))[1].tolist() == [1]
+    with pytest.raises(ValueError, match="out of bounds"):
+        space.from_env(np.array([0.3001]))
+
+
+def test_spaces_are_equal_if_they_translate_alike():
+    space = Tuple((Discrete(2), Box(0, 1, (2,))))
+    assert ParameterizedActionSpace(space, (1, 1)) == ParameterizedActionSpace(space, [1, 1])
+    assert ParameterizedActionSpace(space, (1, 1)) != ParameterizedActionSpace(space, (2, 0))
+    assert ParameterizedActionSpace(space, (1, 1)) != ParameterizedActionSpace(space, parameter_mask=np.eye(2))
+    swapped = np.eye(2)[::-1]
+    assert ParameterizedActionSpace(space, parameter_mask=swapped) != ParameterizedActionSpace(
+        space, parameter_mask=np.eye(2)
+    )
+    assert ParameterizedActionSpace(space, (1, 1)) != space
+    assert "parameter_sizes=(2, 0)" in repr(ParameterizedActionSpace(space, (2, 0)))
+
+
+# Refused ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        MultiDiscrete([2, 3]),
+        MultiBinary(3),
+        Tuple((Discrete(2), Discrete(3))),
+        Tuple((Discrete(2), Tuple((RUN, Discrete(3))))),
+        Tuple((RUN, Discrete(1))),
+        Tuple((RUN, HOP)),
+        Tuple(()),
+        Tuple((Discrete(1), Tuple(()))),
+        Dict(a=Discrete(2), b=Discrete(3), c=RUN),
+        Dict(a=RUN, b=HOP),
+        OneOf((RUN, Discrete(2))),
+        Tuple((Discrete(2), OneOf((RUN, HOP)))),
+        spaces.Sequence(RUN),
+        spaces.Text(3),
+    ],
+    ids=str,
+)
+def test_other_spaces_are_refused_with_the_accepted_layouts(space):
+    with pytest.raises(TypeError) as error:
+        ParameterizedActionSpace(space)
+    assert str(space) in str(error.value)
+    assert "Tuple(Discrete, Tuple(Box, ...))" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("space", "component"),
+    [
+        (Tuple((Discrete(2), Tuple((RUN, Box(-np.inf, 1, (2,)))))), r"action_space\[1\]\[1\]"),
+        (Dict(which=Discrete(2), a=RUN, kick=Box(0, np.inf)), r"action_space\['kick'\]"),
+        (OneOf((Box(-np.inf, np.inf, dtype=np.int64), RUN)), r"action_space\[0\]"),
+        (Box(-np.finfo(np.float32).max, np.finfo(np.float32).max), "action_space"),
+    ],
+    ids=str,
+)
+def test_unbounded_boxes_are_refused_by_name(space, component):
+    with pytest.raises(ValueError, match=rf"{component} is unbounded.*bounded Box"):
+        ParameterizedActionSpace(space)
+
+
+def test_integers_too_wide_for_floats_are_refused():
+    with pytest.raises(ValueError, match=r"2\*\*53"):
+        ParameterizedActionSpace(Box(0, 2**60, dtype=np.int64))
+
+
+@pytest.mark.parametrize(
+    "space", [Tuple((Discrete(3), LEAP)), Tuple((Discrete(3), RUN, HOP)), Dict(a=Discrete(3), b=RUN)]
+)
+def test_a_box_for_several_actions_needs_to_be_told_whose_it_is(space):
+    with pytest.raises(ValueError, match=r"HybridActionWrapper\(env, parameter_sizes.*parameter_mask"):
+        ParameterizedActionSpace(space)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"parameter_sizes": (1, 2)}, r"3 sizes.*got \(1, 2\)"),
+        ({"parameter_sizes": (1, 1, 1)}, "add up to the 2 coordinates"),
+        ({"parameter_sizes": (3, -1, 0)}, r"got \(3, -1, 0\)"),
+        ({"parameter_mask": np.ones((2, 3))}, r"shape \(3, 2\).*got shape \(2, 3\)"),
+        ({"parameter_mask": np.full((3, 2), 0.5)}, "bool array"),
+        ({"parameter_sizes": (1, 1, 0), "parameter_mask": np.ones((3, 2))}, "give one"),
+    ],
+)
+def test_arguments_that_do_not_fit_the_space_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ParameterizedActionSpace(Tuple((Discrete(3), LEAP)), **arguments)
+
+
+@pytest.mark.parametrize("space", [RUN, Discrete(2), OneOf((RUN, HOP))], ids=str)
+def test_arguments_are_refused_where_the_space_says_it_all(space):
+    with pytest.raises(ValueError, match="leave them out"):
+        ParameterizedActionSpace(space, parameter_sizes=(1,))
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        None,
+        1,
+        (1,),
+        (3, (f32(0), f32(0), f32(0, 0))),
+        (-1, (f32(0), f32(0), f32(0, 0))),
+        (1.0, (f32(0), f32(0), f32(0, 0))),
+        (f32(1), (f32(0), f32(0), f32(0, 0))),
+        (1, (f32(0), f32(0), f32(0))),
+        (1, (f32(0), f32(0))),
+        (1, (f32(31), f32(0), f32(0, 0))),
+        (1, (f32(0), f32(np.nan), f32(0, 0))),
+        (1, (f32(0), "kick", f32(0, 0))),
+        {0: 1, 1: (f32(0), f32(0), f32(0, 0))},
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore:.*Casting input x to numpy array")
+def test_an_action_outside_the_space_is_named_also_within_a_batch(action):
+    space = ParameterizedActionSpace(Tuple((Discrete(3), Tuple((RUN, HOP, LEAP)))))
+    assert not space.space.contains(action)
+    with pytest.raises(ValueError) as alone:
+        space.from_env(action)
+    assert str(alone.value).startswith(f"{action!r} is not an action of Tuple(")
+    good = space.to_env(0, X)
+    with pytest.raises(ValueError) as among_others:
+        space.from_env_batch([good, action, good])
+    assert str(among_others.value).startswith(f"{action!r} is not an action of Tuple(")
+
+
+@pytest.mark.parametrize(
+    "action", [(2, f32(0)), (0, f32(0, 0)), (1, np.int64(1)), f32(0), (0, f32(0), f32(0))], ids=str
+)
+def test_an_action_outside_a_one_of_is_named(action):
+    with pytest.raises(ValueError, match="is not an action of OneOf"):
+        ParameterizedActionSpace(OneOf((RUN, Discrete(1)))).from_env(action)
+
+
+@pytest.mark.parametrize(
+    "action", [{"a": 0}, {"a": 0, "c": f32(0)}, (0, f32(0)), {"a": 0, "b": f32(0), "c": 0}], ids=str
+)
+def test_an_action_with_other_keys_is_named(action):
+    with pytest.raises(ValueError, match=r"is not an action of Dict.*\['a', 'b'\]"):
+        ParameterizedActionSpace(Dict(a=Discrete(1), b=RUN)).from_env(action)
+
+
+@pytest.mark.parametrize("k", [3, -1, 0.5])
+def test_a_discrete_action_that_does_not_exist_is_refused(k):
+    with pytest.raises(ValueError, match=rf"one of 0..2 .*got {k}"):
+        ParameterizedActionSpace(Discrete(3, start=1)).to_env(k, f32())
+
+
+def test_parameters_of_the_wrong_shape_or_nan_are_refused():
+    space = ParameterizedActionSpace(Tuple((Discrete(2), Tuple((RUN, HOP)))))
+    with pytest.raises(ValueError, match=r"\(n, 2\).*\(1, 3\)"):
+        space.to_env(0, f32(0, 0, 0))
+    with pytest.raises(ValueError, match=r"\(n, 2\).*\(3,\).*\(1, 2\)"):
+        space.to_env_batch([0, 1, 0], np.zeros((1, 2)))
+    with pytest.raises(ValueError, match="discrete action 1 hold NaN"):
+        space.to_env_batch([0, 1], np.array([[0, 0], [0, np.nan]]))
