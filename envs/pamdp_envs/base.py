@@ -131,7 +131,12 @@ class ParameterizedEnv(gym.Env[Observation, Any]):
                 f"The parameters of action {k} ({self._action_names[k]}) must be {accepted} (numbers "
                 f"outside are clipped, NaN is refused); got {parameters[k]!r}."
             )
-        return k, [min(max(value, low), high) for value, (low, high) in zip(values, ranges, strict=True)]
+        return k, [clip(value, low, high) for value, (low, high) in zip(values, ranges, strict=True)]
+
+
+def clip(value: float, low: float, high: float) -> float:
+    """The nearest number in [low, high]; several times faster than NumPy and than nested `min` and `max`."""
+    return low if value < low else high if value > high else value
 
 
 def _box(ranges: tuple[tuple[float, float], ...]) -> spaces.Box:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pamdp_envs.base import Action, Observation, ParameterizedEnv
+from pamdp_envs.base import Action, Observation, ParameterizedEnv, clip
 from pamdp_envs.nominal_box import NominalBox
 
 GOAL_LINE = 20.0  # x of the goal line; the half pitch is x in [0, 20]
@@ -59,10 +59,10 @@ class Body:
         noise = self.rand * self.speed()
         noise_x, noise_y = rng.uniform(-noise, noise, size=2)
         push, limit = power * self.rate, self.limit
-        ax = min(max(push * math.cos(angle) + float(noise_x), -limit), limit)
-        ay = min(max(push * math.sin(angle) + float(noise_y), -limit), limit)
-        self.vx = min(max(self.vx + ax, -limit), limit)
-        self.vy = min(max(self.vy + ay, -limit), limit)
+        ax = clip(push * math.cos(angle) + float(noise_x), -limit, limit)
+        ay = clip(push * math.sin(angle) + float(noise_y), -limit, limit)
+        self.vx = clip(self.vx + ax, -limit, limit)
+        self.vy = clip(self.vy + ay, -limit, limit)
 
     def move(self) -> None:
         """Advance one substep."""
@@ -121,7 +121,7 @@ class Player(Body):
         # A kick is weaker the further the ball is, in angle and in distance.
         weight = 1 - 0.25 * abs(angle) / math.pi - 0.25 * distance / KICKABLE
         power = math.sqrt(ax * ax + ay * ay) / (weight * ball.rate)
-        power = min(max(power, -100.0), 100.0) * weight
+        power = clip(power, -100.0, 100.0) * weight
         ball.accelerate(power, self.orientation + (math.atan2(ay, ax) - self.orientation), rng)
 
     def guard(self, ball: Body, rng: np.random.Generator) -> None:
@@ -359,4 +359,4 @@ class GoalEnv(ParameterizedEnv):
             return -POST if dy > 0 else POST
         slope = dy / dx
         y = self._goalie.y + slope * (GOAL_LINE - self._goalie.x)
-        return min(max(y, -POST), 2 * POST)
+        return clip(y, -POST, 2 * POST)

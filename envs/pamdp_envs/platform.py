@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium import spaces
 
-from pamdp_envs.base import Action, Observation, ParameterizedEnv
+from pamdp_envs.base import Action, Observation, ParameterizedEnv, clip
 
 DT = 0.05  # time of one substep
 NOISE = 0.5 * DT  # standard deviation of the noise on a speed in one substep
@@ -52,22 +52,21 @@ class Player:
 
     def accelerate(self, ax: float, ay: float, rng: np.random.Generator) -> None:
         """Change the velocity for one substep; the forward speed loses a random amount, but not its sign."""
-        ax = min(max(ax, -600.0), 600.0)
-        ay = min(max(ay, -4000.0), 4000.0)
-        vx = self.vx + ax * DT - abs(rng.normal(0.0, NOISE))
-        self.vx = min(max(vx, 0.0), 100.0)
-        self.vy = min(max(self.vy + ay * DT, -200.0), 200.0)
+        ax = clip(ax, -600.0, 600.0)
+        ay = clip(ay, -4000.0, 4000.0)
+        self.vx = clip(self.vx + ax * DT - abs(rng.normal(0.0, NOISE)), 0.0, 100.0)
+        self.vy = clip(self.vy + ay * DT, -200.0, 200.0)
 
     def jump(self, distance: float, take_off_speed: float, rng: np.random.Generator) -> None:
         """Take off at the forward speed that covers `distance` during the flight, less some noise."""
         flight_time = 2 * take_off_speed / GRAVITY + 1
-        speed_gain = min(max(distance / flight_time - self.vx, -600.0), 200.0 - take_off_speed)
+        speed_gain = clip(distance / flight_time - self.vx, -600.0, 200.0 - take_off_speed)
         noise_x, noise_y = rng.normal(0.0, 1.0, size=2)
         self.accelerate((speed_gain - abs(float(noise_x))) / DT, (take_off_speed - abs(float(noise_y))) / DT, rng)
 
     def move(self) -> None:
         """Advance one substep."""
-        self.x = min(max(self.x + self.vx * DT, 0.0), WORLD_WIDTH)
+        self.x = clip(self.x + self.vx * DT, 0.0, WORLD_WIDTH)
         self.y += self.vy * DT
         self.vx *= 0.99
 
@@ -109,8 +108,8 @@ class Enemy:
         """Advance one substep, turning round at the platform's ends."""
         if not self.left < self.x < self.right:
             self.dx = -self.dx
-        self.dx = min(max(self.dx + rng.normal(0.0, NOISE), -ENEMY_SPEED), ENEMY_SPEED)
-        self.x = min(max(self.x + self.dx * DT, self.left), self.right)
+        self.dx = clip(self.dx + rng.normal(0.0, NOISE), -ENEMY_SPEED, ENEMY_SPEED)
+        self.x = clip(self.x + self.dx * DT, self.left, self.right)
 
 
 class PlatformEnv(ParameterizedEnv):
@@ -227,7 +226,7 @@ class PlatformEnv(ParameterizedEnv):
                     player.accelerate(power / DT, 0.0, rng)
                 else:
                     player.jump(power, TAKE_OFF_SPEED[k], rng)
-                player.vx = min(max(player.vx, 0.0), 70.0)
+                player.vx = clip(player.vx, 0.0, 70.0)
             else:
                 player.accelerate(0.0, -GRAVITY, rng)
             enemy = second if player.x > LEDGES[1].x else first
