@@ -1,0 +1,107 @@
+"""Exploration: what happens to k and x in the random and in the greedy case, and how ε falls."""
+
+import numpy as np
+import pytest
+from environments import Corridor, Target
+
+from pamdp_agents import MPDQN, exploration
+from pamdp_agents.exploration import GaussianNoise, OrnsteinUhlenbeckNoise, ParameterNoise, linear_schedule
+
+
+def explored(action_noise, epsilon, n=2000):
+    """Explored actions (k [n], x [n, 4]) and the greedy one, for one observation."""
+    agent = MPDQN("MlpPolicy", Target(), seed=0, action_noise=action_noise)
+    observation = np.array([0.3, -0.7], "f")
+    rng = np.random.default_rng(0)
+    pairs = [agent._explore(observation, epsilon, rng) for _ in range(n)]
+    k, x = agent._greedy(observation[None])
+    return np.array([k for k, _ in pairs]), np.array([x for _, x in pairs]), int(k[0]), x[0]
+
+
+def test_uniform_exploration_draws_everything_at_random_or_nothing():
+    k, x, _, _ = explored("uniform", 1.0)
+    np.testing.assert_allclose(np.bincount(k) / len(k), 1 / 3, atol=0.04)
+    np.testing.assert_allclose(x.mean(0), 0, atol=0.05)
+    np.testing.assert_allclose(x.std(0), 1 / np.sqrt(3), atol=0.03)
+    k, x, greedy_k, greedy_x = explored("uniform", 0.0, 10)
+    assert set(k) == {greedy_k}
+    np.testing.assert_array_equal(x, np.tile(greedy_x, (10, 1)))
+
+
+def test_gaussian_noise_moves_the_chosen_actions_parameters_only_in_both_cases():
+    for epsilon in (0.0, 1.0):
+        k, x, greedy_k, greedy_x = explored({"name": "gaussian", "sigma": 0.2}, epsilon)
+        owner = np.array([0, 1, 2, 2])
+        chosen = owner[None] == k[:, None]
+        np.testing.assert_array_equal(np.where(chosen, 0, x - greedy_x), 0)
+        assert np.std((x - greedy_x)[chosen]) == pytest.approx(0.2, rel=0.05)
+        assert set(k) == ({greedy_k} if epsilon == 0 else {0, 1, 2})
+
+
+def test_explored_parameters_stay_within_their_bounds():
+    _, x, _, _ = explored({"name": "gaussian", "sigma": 5.0}, 0.5)
+    assert np.abs(x).max() == 1
+
+
+def test_ornstein_uhlenbeck_noise_drifts_and_forgets_at_reset():
+    rng, same = np.random.default_rng(0), np.random.default_rng(0)
+    noise = OrnsteinUhlenbeckNoise(theta=0.5, sigma=0.3)
+    n = 0.0
+    for _ in range(3):
+        n = n - 0.5 * n + 0.3 * same.standard_normal(2)
+        np.testing.assert_allclose(noise.sample(rng, 2), n)
+    noise.reset()
+    np.testing.assert_allclose(noise.sample(rng, 2), 0.3 * same.standard_normal(2))
+
+
+def test_linear_schedule_stays_at_its_ends():
+    values = [linear_schedule(1.0, 0.2, done) for done in (-0.1, 0.0, 0.5, 1.0, 3.0)]
+    np.testing.assert_allclose(values, [1.0, 1.0, 0.6, 0.2, 0.2])
+
+
+def test_epsilon_falls_over_a_fraction_of_the_steps():
+    agent = MPDQN("MlpPolicy", Corridor(), seed=0, learning_starts=1000, exploration_fraction=0.5)
+    rates = []
+    agent.learn(200, callback=lambda locals_, globals_: rates.append(locals_["self"].exploration_rate))
+    np.testing.assert_allclose(rates[::50], [1.0, 1 - 0.99 * 0.5, 0.01, 0.01], atol=1e-9)
+
+
+def test_epsilon_falls_over_episodes():
+    agent = MPDQN("MlpPolicy", Corridor(length=5), seed=0, learning_starts=1000, exploration_episodes=10)
+    rates = []
+    agent.learn(60, callback=lambda locals_, globals_: rates.append(locals_["self"].exploration_rate))
+    np.testing.assert_allclose(rates[::5], [*np.linspace(1.0, 0.01, 11), 0.01])
+
+
+@pytest.mark.parametrize("name", list(exploration.NOISES))
+def test_noise_configurations_round_trip(name):
+    config = exploration.serialize(exploration.get(name))
+    assert config["name"] == name
+    assert exploration.serialize(exploration.get(config)) == config
+
+
+@pytest.mark.parametrize(
+    "identifier, error, message",
+    [
+        ("gausian", ValueError, "known: uniform, gaussian, ornstein_uhlenbeck"),
+        ({"name": "gaussian", "sigma": -1}, ValueError, "sigma must be 0 or more, got -1"),
+        ({"name": "gaussian", "mu": 0}, ValueError, "mu"),
+        (0.1, TypeError, "got 0.1"),
+    ],
+)
+def test_unknown_noise_is_refused(identifier, error, message):
+    with pytest.raises(error, match=message):
+        exploration.get(identifier)
+
+
+def test_a_users_own_noise_is_used():
+    class Constant(ParameterNoise):
+        def sample(self, rng, n_parameters):
+            return np.full(n_parameters, 0.25)
+
+    k, x, _, greedy_x = explored(Constant(), 0.0, 1)
+    owned = np.array([0, 1, 2, 2]) == k[0]
+    np.testing.assert_allclose(x[0] - greedy_x, 0.25 * owned, atol=1e-6)
+    with pytest.raises(TypeError, match="no configuration"):
+        exploration.serialize(Constant())
+    assert exploration.get(GaussianNoise(0.3)).get_config() == {"sigma": 0.3}

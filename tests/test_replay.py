@@ -1,0 +1,61 @@
+"""The replay buffer: what goes in comes out, the oldest goes first."""
+
+import numpy as np
+import pytest
+
+from pamdp_agents.replay import ReplayBuffer, TransitionLayout
+
+
+def filled(n, buffer_size=10, seed=0):
+    buffer = ReplayBuffer(buffer_size, TransitionLayout(2, 3), np.random.default_rng(seed))
+    for i in range(n):
+        buffer.add(np.full(2, i), i % 4, np.full(3, 0.1 * i), float(-i), np.full(2, i + 0.5), i % 2 == 0)
+    return buffer
+
+
+def test_a_transition_comes_out_as_it_went_in():
+    batch = filled(1).layout.split(filled(1).sample(1, 1)[0])
+    assert [np.ravel(part).tolist() for part in batch] == [[0, 0], [0], [0, 0, 0], [0], [0.5, 0.5], [1]]
+
+
+def test_parts_stay_together():
+    buffer = filled(10)
+    batch = buffer.layout.split(buffer.sample(2, 50).reshape(100, -1))
+    i = batch.s[:, 0]
+    assert set(i) == set(range(10))
+    np.testing.assert_array_equal(batch.k, i % 4)
+    np.testing.assert_allclose(batch.x, np.tile(0.1 * i, (3, 1)).T, rtol=1e-6)
+    np.testing.assert_array_equal(batch.r, -i)
+    np.testing.assert_array_equal(batch.s2[:, 1], i + 0.5)
+    np.testing.assert_array_equal(batch.terminated, i % 2 == 0)
+
+
+def test_the_oldest_go_when_it_is_full():
+    buffer = filled(13)
+    assert len(buffer) == 10
+    assert set(buffer.sample(1, 500)[0, :, 0]) == set(range(3, 13))
+
+
+def test_only_stored_transitions_are_sampled():
+    assert set(filled(3).sample(4, 100)[:, :, 0].ravel()) == {0, 1, 2}
+
+
+def test_the_same_seed_draws_the_same_samples():
+    np.testing.assert_array_equal(filled(10, seed=1).sample(2, 5), filled(10, seed=1).sample(2, 5))
+    assert np.any(filled(10, seed=1).sample(2, 5) != filled(10, seed=2).sample(2, 5))
+
+
+@pytest.mark.parametrize("n", [0, 4, 10, 13])
+def test_a_restored_buffer_is_the_same(n):
+    saved, restored = filled(n), filled(0)
+    restored.restore(saved.state())
+    assert (len(restored), restored.position, restored.full) == (len(saved), saved.position, saved.full)
+    np.testing.assert_array_equal(restored.rows, saved.rows)
+
+
+def test_a_buffer_of_other_spaces_or_size_is_refused():
+    other = ReplayBuffer(10, TransitionLayout(3, 3), np.random.default_rng(0))
+    with pytest.raises(ValueError, match="other observation or action spaces"):
+        other.restore(filled(3).state())
+    with pytest.raises(ValueError, match="buffer_size=5"):
+        filled(0, buffer_size=5).restore(filled(8).state())
