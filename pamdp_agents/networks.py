@@ -34,6 +34,8 @@ UNIFORM_FAN_IN = {
 
 
 def _hidden_layers(net_arch: Sequence[int], activation_fn: str | Callable) -> list[keras.layers.Dense]:
+    if isinstance(net_arch, str) or not net_arch or not all(isinstance(n, int) and n > 0 for n in net_arch):
+        raise ValueError(f"net_arch must be a list of at least one positive number of units, got {net_arch!r}")
     return [
         keras.layers.Dense(units, activation_fn, kernel_initializer="he_normal", name=f"hidden_{i}")
         for i, units in enumerate(net_arch)

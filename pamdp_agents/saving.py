@@ -228,7 +228,7 @@ def space_to_json(space: spaces.Space) -> dict[str, Any]:
             "dtype": str(space.dtype),
         }
     if isinstance(space, spaces.MultiBinary):
-        return {"type": "MultiBinary", "shape": list(space.shape)}
+        return {"type": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(space.n)}
     if isinstance(space, spaces.Dict):
         return {"type": "Dict", "spaces": [[key, space_to_json(part)] for key, part in space.spaces.items()]}
     if isinstance(space, spaces.Tuple | spaces.OneOf):
@@ -253,7 +253,7 @@ def space_from_json(data: dict[str, Any]) -> spaces.Space:
         if kind == "MultiDiscrete":
             return spaces.MultiDiscrete(data["nvec"], np.dtype(data["dtype"]).type, start=data["start"])
         if kind == "MultiBinary":
-            return spaces.MultiBinary(data["shape"])
+            return spaces.MultiBinary(data["n"])
         if kind == "Dict":
             return spaces.Dict([(key, space_from_json(part)) for key, part in data["spaces"]])
         if kind in ("Tuple", "OneOf"):

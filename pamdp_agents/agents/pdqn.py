@@ -173,6 +173,8 @@ class PDQN(OffPolicyAgent):
         actor_output_initializer: Any = None,
     ) -> dict[str, FlatNetwork]:
         arch = net_arch if isinstance(net_arch, dict) else {"pi": net_arch, "qf": net_arch}
+        if arch.keys() != {"pi", "qf"}:
+            raise ValueError(f'net_arch must be a list or {{"pi": [...], "qf": [...]}}, got {net_arch!r}')
         actor = ParameterActor(
             self.observations.size,
             self.actions.parameter_size,

@@ -22,6 +22,16 @@ _SERIALIZERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+_ENTRIES = {
+    "agent": str,
+    "settings": dict,
+    "objects": list,
+    "observation_space": dict,
+    "action_space": dict,
+    "progress": dict,
+}
+
+
 class SaveableAgent(ABC):
     """The part of an agent that is about files: ``save``, ``load``, ``get_parameters`` and ``set_parameters``.
 
@@ -74,6 +84,7 @@ class SaveableAgent(ABC):
             ``{name + ".optimizer": {...}}`` Adam's moments ("m/…", "v/…") and ``"step"``; float32 arrays by the Keras
             names of the weights.
         """
+        self._require_set_up("get_parameters")
         state = self.learner.unload()
         parameters: dict[str, dict[str, np.ndarray]] = {}
         for name, network in self.learner.networks.items():
@@ -229,9 +240,9 @@ class SaveableAgent(ABC):
         archive = saving.Archive.read(path)
         if print_system_info:
             print(f"saved with {archive.data.get('versions')}\nin use     {saving.versions()}")
-        missing = {"agent", "settings", "objects", "observation_space", "action_space", "progress"} - set(archive.data)
-        if missing:
-            raise saving.SavedFileError(f"{path} lacks {sorted(missing)} in data.json: it is damaged")
+        wrong = [name for name, kind in _ENTRIES.items() if not isinstance(archive.data.get(name), kind)]
+        if wrong:
+            raise saving.SavedFileError(f"{path} has no proper {' and '.join(wrong)} in data.json: it is damaged")
         if archive.data["agent"] != cls.__name__:
             name = archive.data["agent"]
             raise saving.SavedFileError(f"{path} holds an agent of class {name}: load it with {name}.load")
@@ -240,7 +251,7 @@ class SaveableAgent(ABC):
         try:
             agent = cls(env=None, **settings)
         except TypeError as error:
-            if kwargs.keys() - inspect.signature(cls).parameters.keys():
+            if replaced.keys() - inspect.signature(cls).parameters.keys():
                 raise
             raise saving.SavedFileError(f"{path} has damaged settings: {error}") from error
         agent._set_up(*(saving.space_from_json(archive.data[f"{kind}_space"]) for kind in ("observation", "action")))

@@ -1,0 +1,131 @@
+"""Bad input: each case a specific exception whose sentence says what was given and what to do."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from environments import Corridor, Target
+
+from pamdp_agents import MPDQN, PDQN
+
+SMALL = {"policy_kwargs": {"net_arch": [8]}, "learning_starts": 5, "batch_size": 4}
+
+
+@pytest.mark.parametrize(
+    "settings, error, message",
+    [
+        ({"batch_size": 0}, ValueError, "batch_size must be an integer of at least 1, got 0"),
+        ({"batch_size": -3}, ValueError, "batch_size must be an integer of at least 1, got -3"),
+        ({"buffer_size": 0}, ValueError, "buffer_size must be an integer of at least 1, got 0"),
+        ({"buffer_size": "big"}, TypeError, "buffer_size must be an integer of at least 1, got 'big'"),
+        ({"learning_starts": -1}, ValueError, "learning_starts must be an integer of at least 0, got -1"),
+        ({"learning_rate": 0}, ValueError, "learning_rate must be a finite number above 0, got 0"),
+        ({"learning_rate": float("nan")}, ValueError, "learning_rate must be a finite number above 0, got nan"),
+        ({"tau": 1.5}, ValueError, "tau must be a finite number above 0 and at most 1, got 1.5"),
+        ({"gamma": -0.1}, ValueError, "gamma must be a finite number at least 0 and at most 1, got -0.1"),
+        ({"train_freq": 0}, ValueError, "train_freq must be an integer of at least 1, got 0"),
+        ({"gradient_steps": -2}, ValueError, "gradient_steps must be an integer of at least -1, got -2"),
+        ({"exploration_fraction": 0}, ValueError, "exploration_fraction must be"),
+        ({"loss": "l1"}, ValueError, "loss must be one of 'mse', 'huber', got 'l1'"),
+        ({"strategy": "inverse"}, ValueError, "'inverse' is unknown; known: none, inverting, zeroing, squashing"),
+        ({"action_noise": "normal"}, ValueError, "'normal' is unknown; known: uniform, gaussian"),
+        ({"device": "tpu"}, ValueError, "device must be 'auto', 'cpu', 'gpu' or one of"),
+        ({"seed": -1}, ValueError, "seed must be an integer of at least 0, got -1"),
+        ({"policy": "CnnPolicy"}, ValueError, "policy must be one of 'MlpPolicy', got 'CnnPolicy'"),
+        ({"policy_kwargs": {"netarch": [8]}}, ValueError, "policy_kwargs .*netarch.* must be among .*net_arch"),
+        ({"policy_kwargs": {"net_arch": []}}, ValueError, "net_arch must be a list of .*, got \\[\\]"),
+        ({"policy_kwargs": {"net_arch": [0]}}, ValueError, "net_arch must be a list of .*, got \\[0\\]"),
+        ({"policy_kwargs": {"net_arch": {"pi": [8]}}}, ValueError, "net_arch .*pi.*qf"),
+        ({"passthrough": {"bias": [1.0]}}, ValueError, r"bias of shape \(4,\); got .* bias \(1,\)"),
+        ({"learning_rat": 1e-3}, TypeError, "learning_rat"),
+    ],
+)
+def test_wrong_settings_are_named_with_what_is_accepted(settings, error, message):
+    with pytest.raises(error, match=message):
+        MPDQN(**({"policy": "MlpPolicy", "env": Target()} | settings))
+
+
+def with_action_space(space):
+    env = Target()
+    env.action_space = space
+    return env
+
+
+def test_unbounded_action_parameters_are_refused_with_the_reason():
+    unbounded = gym.spaces.Tuple((gym.spaces.Discrete(1), gym.spaces.Box(-np.inf, 1, (1,))))
+    with pytest.raises(ValueError, match=r"(?s)unbounded"):
+        MPDQN("MlpPolicy", with_action_space(unbounded))
+
+
+def test_unsupported_action_spaces_are_refused_with_those_accepted():
+    with pytest.raises(TypeError, match=r"(?s)MultiDiscrete.*Tuple\(Discrete, Tuple\(Box"):
+        MPDQN("MlpPolicy", with_action_space(gym.spaces.MultiDiscrete([2, 2])))
+
+
+@pytest.mark.parametrize("env", [3, object(), None.__class__])
+def test_what_is_no_environment_is_refused(env):
+    with pytest.raises(TypeError, match="env must be a Gymnasium environment or its id"):
+        MPDQN("MlpPolicy", env)
+
+
+def test_vector_environments_are_refused_by_name():
+    with pytest.raises(TypeError, match="SyncVectorEnv; vector environments are not accepted"):
+        MPDQN("MlpPolicy", gym.make_vec("pamdp/Platform-v0", num_envs=2, vectorization_mode="sync"))
+
+
+def test_an_environment_whose_reset_takes_no_seed_is_refused():
+    class Old(Corridor):
+        def reset(self):
+            return np.zeros(1, "f"), {}
+
+    with pytest.raises(TypeError, match=r"environment Old: reset\(seed=...\) must take a seed"):
+        MPDQN("MlpPolicy", Old(), **SMALL).learn(5)
+
+
+@pytest.mark.parametrize("broken", ["reward", "observation"])
+def test_nan_from_the_environment_is_named_with_its_step_and_nothing_is_lost(broken, tmp_path):
+    agent = MPDQN("MlpPolicy", Corridor(broken_step=13, broken=broken), seed=0, **SMALL)
+    with pytest.raises(ValueError, match=rf"environment Corridor returned .*{broken}.* step 13"):
+        agent.learn(50)
+    assert agent.num_timesteps == len(agent.replay_buffer) == 12
+    assert np.isfinite(agent.replay_buffer.rows).all()
+    agent.save(tmp_path / "agent")
+    assert MPDQN.load(tmp_path / "agent").num_timesteps == 12
+
+
+@pytest.mark.parametrize(
+    "observation", [np.zeros(3), np.zeros((2, 3)), np.zeros((2, 2, 2)), 0.5, [np.zeros(2), np.zeros(3)]]
+)
+def test_observations_of_the_wrong_shape_are_refused(observation):
+    agent = MPDQN("MlpPolicy", Target(), **SMALL)
+    with pytest.raises(ValueError, match=r"(?s)(?i)shape.*\(2,\)"):
+        agent.predict(observation)
+
+
+def test_observations_that_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match="observation must be finite"):
+        MPDQN("MlpPolicy", Target(), **SMALL).predict(np.array([np.nan, 0]))
+
+
+def test_learn_without_an_environment_says_how_to_give_one():
+    with pytest.raises(RuntimeError, match="learn needs an environment"):
+        PDQN("MlpPolicy", None).learn(10)
+
+
+def test_an_agent_without_environment_can_be_given_one():
+    agent = PDQN("MlpPolicy", None, **SMALL)
+    for verb in (lambda: agent.predict(np.zeros(2)), lambda: agent.save("never"), lambda: agent.get_parameters()):
+        with pytest.raises(RuntimeError, match="set_env"):
+            verb()
+    agent.set_env(Target())
+    assert agent.learn(10).num_timesteps == 10
+
+
+@pytest.mark.parametrize("total_timesteps", [0, -5, 1.5])
+def test_learn_takes_a_positive_number_of_steps(total_timesteps):
+    with pytest.raises((ValueError, TypeError), match="total_timesteps must be an integer of at least 1"):
+        MPDQN("MlpPolicy", Target(), **SMALL).learn(total_timesteps)
+
+
+def test_there_is_no_pretrained_agent_for_an_unknown_environment():
+    with pytest.raises(FileNotFoundError, match=r"no pretrained MPDQN for 'CartPole-v1'"):
+        MPDQN.from_pretrained("CartPole-v1")
