@@ -160,22 +160,18 @@ class Learner:
 
     def _run(self, flat: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         self.traces += 1
-        updates = rows.shape[0]
+
+        def body(i: tf.Tensor, state: TrainState, total: tf.Tensor) -> tuple[tf.Tensor, TrainState, tf.Tensor]:
+            batch = self._layout.split(rows[i])
+            state, metrics = self._update(state, batch._replace(k=tf.cast(batch.k, tf.int32)))
+            return i + 1, state, total + tf.stack([metrics[name] for name in self.metric_names])
+
+        updates, start = rows.shape[0], (0, self._take_apart(flat), tf.zeros(len(self.metric_names)))
         if updates == 1:
-            return self._one(flat, rows[0])
-
-        def body(i: tf.Tensor, flat: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            flat, metrics = self._one(flat, rows[i])
-            return i + 1, flat, total + metrics
-
-        total = tf.zeros(len(self.metric_names))
-        _, flat, total = tf.while_loop(lambda i, *_: i < updates, body, (0, flat, total))
-        return flat, total / updates
-
-    def _one(self, flat: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        batch = self._layout.split(rows)
-        state, metrics = self._update(self._take_apart(flat), batch._replace(k=tf.cast(batch.k, tf.int32)))
-        return self._put_together(state, tf.concat), tf.stack([metrics[name] for name in self.metric_names])
+            _, state, total = body(*start)
+        else:
+            _, state, total = tf.while_loop(lambda i, *_: i < updates, body, start)
+        return self._put_together(state, tf.concat), total / updates
 
     def _take_apart(self, flat: Any) -> TrainState:
         networks = {

@@ -191,16 +191,18 @@ class MultiPassQ(JointQ):
         """Maps observations [n, n_observations] and parameters [n, P] to values [n, K]."""
         first, *others = self.hidden
         n, sizes = self.n_observations, self.parameter_sizes
-        h = (observation @ first.kernel[:n] + first.bias)[:, None]
+        # Axes [K, n, units], the passes first: every product is a plain batched matrix product, without transposes.
+        h = (observation @ first.kernel[:n] + first.bias)[None]
         if sum(sizes):
-            own = tf.einsum("nkm,kmh->nkh", _per_action(x, sizes, 1), _per_action(first.kernel[n:], sizes, 0))
-            h = h + own
+            own_x, own_kernel = _per_action(tf.transpose(x), sizes), _per_action(first.kernel[n:], sizes)
+            h = h + tf.matmul(own_x, own_kernel, transpose_a=True)
         else:
-            h = tf.repeat(h, len(sizes), axis=1)
+            h = tf.repeat(h, len(sizes), axis=0)
         h = first.activation(h)
         for layer in others:
             h = layer(h)
-        return tf.reduce_sum(h * tf.transpose(self.out.kernel), -1) + self.out.bias
+        values = tf.matmul(h, tf.transpose(self.out.kernel)[:, :, None])
+        return tf.transpose(values[:, :, 0]) + self.out.bias
 
     def numpy_call(self, weights: Sequence[Array], observation: Array, x: Array) -> Array:
         """The same in NumPy; the axis of the actions comes first, so that every product is one BLAS call."""
@@ -221,16 +223,13 @@ class MultiPassQ(JointQ):
         return (h @ others[-2].T[:, :, None])[:, :, 0].T + others[-1]
 
 
-def _per_action(values: tf.Tensor, sizes: Sequence[int], axis: int) -> tf.Tensor:
-    """Splits an axis of size P into [K, max m_k], padded with zeros where an action has fewer parameters."""
+def _per_action(rows: tf.Tensor, sizes: Sequence[int]) -> tf.Tensor:
+    """Splits rows [P, ...] into [K, max m_k, ...], padded with zeros where an action has fewer parameters."""
     largest = max(sizes)
     if min(sizes) == largest:
-        return tf.reshape(values, (*values.shape[:axis], len(sizes), largest, *values.shape[axis + 1 :]))
-    parts = []
-    for part, size in zip(tf.split(values, sizes, axis), sizes, strict=True):
-        padding = [[0, 0]] * axis + [[0, largest - size]] + [[0, 0]] * (len(values.shape) - axis - 1)
-        parts.append(tf.pad(part, padding))
-    return tf.stack(parts, axis)
+        return tf.reshape(rows, (len(sizes), largest, -1))
+    parts = tf.split(rows, sizes)
+    return tf.stack([tf.pad(part, [[0, largest - size], [0, 0]]) for part, size in zip(parts, sizes, strict=True)])
 
 
 class FlatNetwork:
@@ -259,11 +258,13 @@ class FlatNetwork:
 
     def split(self, flat: Any) -> list[Any]:
         """Returns the weights in the vector, each in its shape: views of an array, or tensors of a tensor."""
-        reshape = np.reshape if isinstance(flat, np.ndarray) else tf.reshape
-        return [
-            reshape(flat[end - size : end], shape)
-            for end, size, shape in zip(self._ends, self._sizes, self._shapes, strict=True)
-        ]
+        if not self.size:
+            return []
+        if isinstance(flat, np.ndarray):
+            parts, reshape = np.split(flat, self._ends[:-1]), np.reshape
+        else:  # one split: its gradient is one concatenation, where each slice's would be a padded vector
+            parts, reshape = tf.split(flat, self._sizes), tf.reshape
+        return [reshape(part, shape) for part, shape in zip(parts, self._shapes, strict=True)]
 
     def __call__(self, flat: tf.Tensor, *inputs: tf.Tensor) -> tf.Tensor:
         """Calls the model with the weights in the vector."""
