@@ -247,12 +247,15 @@ def enjoy(args: argparse.Namespace) -> int:
         raise CommandError(f"--output must end in {' or '.join(video.FORMATS)}, got {args.output}")
     if args.n_timesteps is None and args.n_episodes is None:
         args.n_timesteps, args.n_episodes = (1000, None) if args.output is None else (None, VIDEO_EPISODES)
+    if args.output is None:
+        _check_display()
     with _trained(args, render_mode="human" if args.output is None else "rgb_array_list") as (agent, env):
         frames = video.play(
             agent, env, args.n_timesteps, args.n_episodes, args.deterministic, args.seed, _print_episode
         )
         if args.output is None:
-            _show(env, frames)
+            for _ in frames:
+                pass  # the window is the environment's
             return 0
         try:
             n_frames = video.write_video(args.output, frames, env.metadata.get("render_fps", 30))
@@ -266,20 +269,19 @@ def _print_episode(number: int, episode_return: float, length: int) -> None:
     print(f"episode {number}: return {episode_return:.3f}, {length} steps", flush=True)
 
 
-def _show(env: gym.Env, frames: Iterator[Any]) -> None:
-    """Plays in the window that a ``"human"`` environment opens by itself."""
-    no_window = "cannot open a window here; write a video with --output FILE.gif or --output FILE.mp4"
+def _check_display() -> None:
+    """Refuses a window where there is no screen for it; without one, pygame draws where nobody sees it, or crashes."""
     try:
-        env.reset()
-    except RuntimeError as error:  # pygame's errors are of this kind
-        raise CommandError(f"{no_window} ({error})") from error
-    # Without a display, pygame may draw where nobody sees it instead of failing.
-    pygame: Any = sys.modules.get("pygame")
-    chosen = "SDL_VIDEODRIVER" in os.environ or pygame is None or not pygame.display.get_init()
-    if not chosen and pygame.display.get_driver() in ("offscreen", "dummy"):
-        raise CommandError(no_window)
-    for _ in frames:
-        pass
+        import pygame
+
+        pygame.display.init()
+        hidden = pygame.display.get_driver() in ("offscreen", "dummy") and "SDL_VIDEODRIVER" not in os.environ
+    except ImportError:
+        return  # the environment may not need it, and says so if it does
+    except RuntimeError:  # pygame's own errors are of this kind
+        hidden = True
+    if hidden:
+        raise CommandError("there is no display for a window; write a video with --output FILE.gif or FILE.mp4")
 
 
 # -------------------------------------------------------------------- list

@@ -82,7 +82,8 @@ def write_video(path: Path, frames: Iterable[Frame], fps: int) -> int:
         # Frames wait in memory until the end, as 256 colours (bits=8) in a quarter of the space.
         options = {"duration": max(20, 10 * round(100 / fps)), "loop": 0, "bits": 8}
     else:
-        options = {"fps": fps, "macro_block_size": 2}  # the pixel format takes even sizes only
+        # The pixel format takes even sizes only.
+        options = {"format": "FFMPEG", "fps": fps, "macro_block_size": 2}
     path.parent.mkdir(parents=True, exist_ok=True)
     count = 0
     writer: Any = imageio.get_writer(path, **options)
