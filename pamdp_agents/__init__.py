@@ -1,8 +1,24 @@
 """Agents for parameterised action spaces (PAMDPs), with Stable-Baselines3's interface, in TensorFlow, on Gymnasium."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 import pamdp_envs  # noqa: F401  # registers pamdp/Platform-v0, pamdp/Goal-v0 and pamdp/Goal-v1
 
-from pamdp_agents.agents.mpdqn import MPDQN
-from pamdp_agents.agents.pdqn import PDQN
+from pamdp_agents.spaces import ParameterizedActionSpace
+from pamdp_agents.wrappers import FlattenHybridAction, HybridActionWrapper
 
-__all__ = ["MPDQN", "PDQN"]
+if TYPE_CHECKING:
+    from pamdp_agents.agents.mpdqn import MPDQN
+    from pamdp_agents.agents.pdqn import PDQN
+
+__all__ = ["MPDQN", "PDQN", "FlattenHybridAction", "HybridActionWrapper", "ParameterizedActionSpace"]
+
+_AGENTS = {"MPDQN": "pamdp_agents.agents.mpdqn", "PDQN": "pamdp_agents.agents.pdqn"}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports an agent when it is first asked for: TensorFlow takes seconds, which spaces and wrappers don't need."""
+    if name not in _AGENTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_AGENTS[name]), name)
