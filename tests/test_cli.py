@@ -258,6 +258,15 @@ def test_a_video_shows_every_substep_of_the_episodes(
     assert shown == 20 * frames  # milliseconds; equal frames may be one that stays longer
 
 
+def test_an_mp4_holds_as_many_frames_as_it_says(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    video = tmp_path / "platform.mp4"
+    assert main(["enjoy", "--path", str(run / "model.zip"), "--output", str(video), "-n", "2"]) == 0
+    assert f"{len(list(imageio.imiter(video)))} frames in {video}" in capsys.readouterr().out
+
+
 def test_enjoy_shows_a_window(run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     assert main(["enjoy", "--path", str(run / "model.zip"), "-n", "1"]) == 0

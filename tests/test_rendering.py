@@ -149,7 +149,8 @@ def test_record_substeps_refuses_a_render_mode_with_one_frame_per_step(tmp_path)
 
 
 def test_a_recorded_video_holds_every_substep(tmp_path):
-    moviepy = pytest.importorskip("moviepy", reason="Gymnasium's video recorder needs moviepy, its own extra")
+    import moviepy
+
     env = gym.make("pamdp/Platform-v0", render_mode="rgb_array_list")
     env = RecordSubsteps(env, str(tmp_path / "videos"), episode_trigger=lambda episode: True)
     env.reset(seed=0)
