@@ -35,12 +35,14 @@ class Greenhouse(gym.Env):
     )
 
     def reset(self, *, seed=None, options=None):
+        """Starts a day at random temperatures."""
         super().reset(seed=seed)
         self.hour = 0
         self.inside, self.outside = self.np_random.uniform(10.0, 35.0), self.np_random.uniform(0.0, 30.0)
         return self._observation(), {}
 
     def step(self, action):
+        """Acts, then lets an hour pass."""
         k, x = action
         energy = 0.0
         if k == HEAT:

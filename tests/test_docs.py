@@ -1,0 +1,208 @@
+"""The documentation is true: code runs and prints what it says, links lead somewhere, tables are complete."""
+
+import ast
+import importlib.util
+import inspect
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pamdp_agents import MPDQN, PDQN, cli, strategies
+
+ROOT = Path(__file__).parents[1]
+PAGES = {path.relative_to(ROOT).as_posix(): path for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
+TEXTS = {name: path.read_text(encoding="utf-8") for name, path in PAGES.items()}
+N_TIMESTEPS = 600  # the code of the pages is run as it is, but for longer trainings, which are cut to this
+
+# ``print(something)  # what is printed`` becomes a check of just that.
+CHECKED_PRINT = """
+def printed(value, expected):
+    assert str(value) == expected, f"the page says {expected}, but it is {value}"
+"""
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXTS[page], re.MULTILINE | re.DOTALL)
+
+
+def run(code, folder):
+    """Runs code as a file of its own, and returns the module."""
+    code = re.sub(
+        r"\.learn\((total_timesteps=)?([\d_]+)",
+        lambda found: f".learn({found[1] or ''}{min(int(found[2]), N_TIMESTEPS)}",
+        code,
+    )
+    code = re.sub(
+        r"^( *)print\((.+)\)  # (.+)$",
+        lambda found: f"{found[1]}printed({as_one(found[2])}, {found[3].partition('  # ')[0]!r})",
+        code,
+        flags=re.MULTILINE,
+    )
+    file = folder / "page.py"
+    file.write_text(CHECKED_PRINT + code, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("page", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def as_one(arguments):
+    """``"a, b"`` as print would show them: one text."""
+    return f"(lambda *values: ' '.join(map(str, values)))({arguments})"
+
+
+def section(page, title):
+    found = re.search(rf"^## {title}$\n(.*?)(?=^## |\Z)", TEXTS[page], re.MULTILINE | re.DOTALL)
+    assert found, f"{page} has no section {title!r}"
+    return found[1]
+
+
+# -------------------------------------------------------------------- code
+
+
+@pytest.mark.parametrize("page", [name for name in PAGES if blocks(name, "python")])
+def test_the_python_code_of_a_page_runs_and_prints_what_it_says(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    run("\n".join(blocks(page, "python")), tmp_path)
+
+
+def test_the_plain_tensorflow_program_keeps_parameters_within_their_bounds(tmp_path):
+    page = run(blocks("docs/strategies.md", "python")[0], tmp_path)
+    # A critic whose gradient always points upwards for the first parameter and downwards for the second.
+    kernel, out = np.zeros((6, 32), "f"), np.zeros((32, 1), "f")
+    kernel[4, 0], kernel[5, 1], out[0], out[1] = 1, -1, 1, 1
+    page.critic.set_weights([kernel, np.full(32, 100, "f"), out, np.zeros(1, "f")])
+    page.optimizer.learning_rate = 1e-2
+    states = tf.random.stateless_normal((64, 4), (0, 0))
+    for _ in range(500):
+        x = page.update_actor(states).numpy()
+    np.testing.assert_allclose(x.mean(0), [10.0, -1.0], rtol=0.05)
+    assert (x > page.low.numpy() - 0.2).all() and (x < page.high.numpy() + 1.0).all()
+
+
+def test_the_plain_tensorflow_program_uses_the_librarys_rule(tmp_path):
+    [line] = [
+        line for line in blocks("docs/strategies.md", "python")[0].splitlines() if "# inverting gradients" in line
+    ]
+    rng = np.random.default_rng(0)
+    g, x = (tf.constant(rng.normal(size=(50, 2)), tf.float32) for _ in range(2))
+    low, high = tf.constant([-1.0, -0.5]), tf.constant([1.0, 2.0])
+    context = strategies.StrategyContext(x, low, high, tf.zeros(50), tf.zeros(50, tf.int32), tf.ones((1, 2), tf.bool))
+    values = {"tf": tf, "g": g, "x": x, "low": low, "high": high}
+    exec(line.strip(), values)
+    np.testing.assert_allclose(values["g"], strategies.get("inverting")(g, context), rtol=1e-6)
+
+
+# -------------------------------------------------------------------- links and commands
+
+
+def anchors(page):
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", page, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_and_picture_of_a_page_exists(page):
+    text = re.sub(r"^```.*?^```$", "", TEXTS[page], flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"https?://", target):
+            continue
+        file, _, anchor = target.partition("#")
+        path = (PAGES[page].parent / file).resolve() if file else PAGES[page]
+        assert path.exists(), f"{page} links {target}, which does not exist"
+        assert not anchor or anchor in anchors(path.read_text(encoding="utf-8")), f"{page} links {target}: no heading"
+
+
+def test_the_readme_links_every_page():
+    for page in PAGES:
+        assert page == "README.md" or f"]({page})" in TEXTS["README.md"], page
+
+
+def commands(program):
+    """Every command of that program in the pages' shell code, as (page, words)."""
+    return [
+        (page, shlex.split(command)[1:])
+        for page in PAGES
+        for block in blocks(page, "bash")
+        for command in re.split(r"&&|\n", block.replace("\\\n", " "))
+        if command.split()[:1] == [program]
+    ]
+
+
+@pytest.mark.parametrize("page, words", commands("pamdp-agents"))
+def test_a_command_parses(page, words):
+    assert cli._parser().parse_args(words).run
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "enjoy", "list"])
+def test_every_option_of_a_command_is_on_its_page(command, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z]", capsys.readouterr().out)) - {"--help"}:
+        assert f"`{option}" in TEXTS["docs/command_line.md"], f"{command} {option}"
+
+
+def test_the_extras_that_the_pages_install_exist():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = [
+        extra for text in TEXTS.values() for found in re.findall(r"\.\[([\w,]+)\]", text) for extra in found.split(",")
+    ]
+    assert named and set(named) <= set(extras)
+
+
+# -------------------------------------------------------------------- tables
+
+
+@pytest.mark.parametrize("agent", [PDQN, MPDQN])
+def test_the_settings_table_has_every_argument_with_its_default(agent):
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \|", section("docs/agents.md", "Settings"), re.MULTILINE)
+    documented = {
+        name: default if default == "required" else ast.literal_eval(default.strip("`")) for name, default in rows
+    }
+    parameters = inspect.signature(agent).parameters.values()
+    required = inspect.Parameter.empty
+    assert documented == {p.name: "required" if p.default is required else p.default for p in parameters}
+
+
+def test_the_metrics_table_has_every_metric():
+    documented = re.findall(r"`train/(\w+)`", section("docs/agents.md", "Logged metrics"))
+    assert documented == [*PDQN.metric_names, "learning_rate", "n_updates"]
+
+
+def test_the_metrics_table_has_every_key_that_is_logged():
+    agent = MPDQN("MlpPolicy", "pamdp/Platform-v0", learning_starts=5, batch_size=4, buffer_size=50)
+    agent.learn(10, log_interval=None)
+    agent.ep_success_buffer.append(True)
+    keys = []
+    agent.logger.dump = lambda step: keys.extend(agent.logger.name_to_value)
+    agent.dump_logs()
+    assert len(keys) > 10
+    for key in keys:
+        assert f"| `{key}`" in section("docs/agents.md", "Logged metrics"), key
+
+
+def test_the_strategies_table_has_every_strategy():
+    rows = re.findall(r'^\| `"(\w+)"` \|', section("docs/strategies.md", "In this library"), re.MULTILINE)
+    assert rows == list(strategies.STRATEGIES)
+
+
+def test_the_saved_files_table_has_every_member_and_entry():
+    from pamdp_agents.agents.saveable import _ENTRIES
+
+    page = section("docs/files.md", "What is in the zip")
+    for name in (
+        "data.json",
+        "arrays.npz",
+        "replay_buffer.npz",
+        "objects.pkl",
+        "format_version",
+        "versions",
+        *_ENTRIES,
+    ):
+        assert f"`{name}`" in page, name
