@@ -17,8 +17,10 @@ import io
 import json
 import os
 import platform
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -28,6 +30,19 @@ import numpy as np
 from gymnasium import spaces
 
 FORMAT_VERSION = 1
+# What zipfile, zlib and NumPy raise for bytes that are not what they should be.
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    MemoryError,
+)
 
 
 class SavedFileError(ValueError):
@@ -91,7 +106,7 @@ def read_npz(content: bytes, name: str) -> dict[str, np.ndarray]:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return dict(arrays)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError, TypeError) as error:
+    except DAMAGE as error:
         raise SavedFileError(f"{name} is damaged or not made by this library: {error}") from error
 
 
@@ -145,7 +160,7 @@ class Archive:
         try:
             with zipfile.ZipFile(file) as archive:
                 members = {member: archive.read(member) for member in archive.namelist()}
-        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, ValueError) as error:
+        except DAMAGE as error:
             raise SavedFileError(f"{name} is not a whole zip file ({error}): it is damaged or was cut short") from error
         missing = [member for member in ("data.json", "arrays.npz") if member not in members]
         if missing:
