@@ -31,7 +31,7 @@ def test_learns_the_best_action_and_its_parameter(agent_class):
         assert float(parameters[1][0]) == pytest.approx(0.5, abs=0.2)
 
 
-@pytest.mark.parametrize("strategy", [name for name in STRATEGIES if name != "chain"] + [["inverting", "sign_reversal"]])
+@pytest.mark.parametrize("strategy", [*sorted(STRATEGIES.keys() - {"chain"}), ["inverting", "sign_reversal"]], ids=str)
 def test_every_strategy_trains_on_platform_without_nan(strategy):
     agent = PDQN("MlpPolicy", "pamdp/Platform-v0", strategy=strategy, seed=0, **SMALL).learn(160)
     assert all(np.isfinite(weights).all() for named in agent.get_parameters().values() for weights in named.values())
@@ -146,9 +146,7 @@ def test_the_logger_gets_the_update_metrics_and_the_rollout():
 @pytest.mark.parametrize("weighting", ["sum", "average", "weighted", "random_weighted"])
 @pytest.mark.parametrize("indexed", [False, True])
 def test_every_weighting_of_the_actors_sum_trains(weighting, indexed):
-    agent = MPDQN(
-        "MlpPolicy", Target(), seed=0, actor_loss_weighting=weighting, actor_loss_indexed=indexed, **SMALL
-    )
+    agent = MPDQN("MlpPolicy", Target(), seed=0, actor_loss_weighting=weighting, actor_loss_indexed=indexed, **SMALL)
     before = agent.get_parameters()
     agent.learn(110)
     assert not same_parameters({"actor": before["actor"]}, agent.get_parameters())

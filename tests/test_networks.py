@@ -98,9 +98,7 @@ def test_a_squashing_actor_stays_within_the_bounds():
     assert np.abs(actor(100 * s).numpy()).max() <= 1
 
 
-@pytest.mark.parametrize(
-    "passthrough", [{"bias": [1.0]}, {"weight": np.zeros((5, 3))}, {"bias": [0, 0, 0], "gain": 2}]
-)
+@pytest.mark.parametrize("passthrough", [{"bias": [1.0]}, {"weight": np.zeros((5, 3))}, {"bias": [0, 0, 0], "gain": 2}])
 def test_a_passthrough_of_the_wrong_form_is_refused(passthrough):
     with pytest.raises(ValueError, match="passthrough takes weight of shape"):
         ParameterActor(5, 3, passthrough=passthrough)

@@ -62,8 +62,17 @@ def test_inverting_uses_each_parameters_own_bounds():
 
 @pytest.mark.parametrize(
     "x, g, expected",
-    [(10.0, 4.0, 0.0), (10.0, -4.0, -4.0), (0.0, -4.0, 0.0), (0.0, 4.0, 4.0), (11.0, 4.0, 0.0), (-1.0, -4.0, 0.0)]
-    + [(-1.0, 4.0, 4.0), (5.0, 4.0, 4.0), (9.999, 4.0, 4.0)],
+    [
+        (10.0, 4.0, 0.0),
+        (10.0, -4.0, -4.0),
+        (11.0, 4.0, 0.0),
+        (0.0, -4.0, 0.0),
+        (0.0, 4.0, 4.0),
+        (-1.0, -4.0, 0.0),
+        (-1.0, 4.0, 4.0),
+        (5.0, 4.0, 4.0),
+        (9.999, 4.0, 4.0),
+    ],
 )
 def test_zeroing_drops_what_points_outward_at_or_past_a_bound(x, g, expected):
     result = changed("zeroing", [[g, 0.0, 0.0, 0.0]], [[x, 5.0, 5.0, 0.0]])
@@ -114,8 +123,12 @@ def test_a_users_own_function_is_a_strategy():
 
 @pytest.mark.parametrize(
     "identifier",
-    [*(name for name in strategies.STRATEGIES), {"name": "sign_reversal", "factor": 0.3}]
-    + [["zeroing", {"name": "selective_clipping", "threshold": -0.5}], ["inverting", ["none", "pseudo_inverse"]]],
+    [
+        *strategies.STRATEGIES,
+        {"name": "sign_reversal", "factor": 0.3},
+        ["zeroing", {"name": "selective_clipping", "threshold": -0.5}],
+        ["inverting", ["none", "pseudo_inverse"]],
+    ],
 )
 def test_configurations_round_trip(identifier):
     strategy = strategies.get(identifier)
