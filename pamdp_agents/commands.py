@@ -15,14 +15,14 @@ import os
 import secrets
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 from gymnasium.wrappers import RecordEpisodeStatistics
 
-from pamdp_agents import runs
+from pamdp_agents import runs, saving
 
 if TYPE_CHECKING:
     from pamdp_agents.agents.off_policy import OffPolicyAgent
@@ -55,6 +55,8 @@ def train(args: argparse.Namespace) -> int:
         )
     except (ValueError, TypeError) as error:
         raise CommandError(error) from error
+    if not saving.is_plain(dict(args.env_kwargs)):
+        raise CommandError(f"--env-kwargs must be values that JSON can hold, got {dict(args.env_kwargs)}")
     folder = runs.new_folder(args.log_folder / args.algo, args.env)
     config = {"algo": args.algo, "env": args.env, "env_kwargs": dict(args.env_kwargs), "n_timesteps": n_timesteps}
     runs.write_json(folder / "config.json", config | _provenance(args, agent, origin))
@@ -111,13 +113,7 @@ def _settings(args: argparse.Namespace, agent_class: type[OffPolicyAgent]) -> tu
 
 def _provenance(args: argparse.Namespace, agent: OffPolicyAgent, origin: str) -> dict[str, Any]:
     """What else is needed to repeat a run: every setting in use, the command and the versions."""
-    from pamdp_agents import exploration, saving, strategies
-
-    serializers: dict[str, Callable[[Any], Any]] = {
-        "strategy": strategies.serialize,
-        "action_noise": exploration.serialize,
-    }
-    settings = {name: serializers.get(name, lambda value: value)(value) for name, value in agent.settings().items()}
+    settings, _ = agent.config()
     return {
         "seed": agent.seed,
         "settings": settings,
@@ -340,18 +336,23 @@ def _trained(args: argparse.Namespace, render_mode: str | None = None) -> Iterat
     path = _agent_file(args)
     _import_packages(args.gym_packages)
     _limit_threads(args.num_threads)
-    from pamdp_agents import saving
-
     try:
         saved = saving.Archive.read(path).data
         agent_class = _agent_class(saved.get("agent", ""))
         kwargs = runs.trained_with(path).get("env_kwargs", {}) | dict(args.env_kwargs)
-        env = _make_env(args.env or saved.get("env") or "", kwargs, render_mode)
+        env = _make_env(args.env or _registered(saved.get("env")), kwargs, render_mode)
         agent = agent_class.load(path, env=env, device=args.device)
-    except ValueError as error:
+        with contextlib.closing(env):
+            yield agent, env
+    except (ValueError, TypeError) as error:
         raise CommandError(error) from error
-    with contextlib.closing(env):
-        yield agent, env
+
+
+def _registered(env_id: Any) -> str:
+    """The environment that a file names, if it is registered: Gymnasium would import a module named before a colon."""
+    if env_id not in list(gym.registry):
+        raise CommandError(f"the file names the environment {env_id!r}, which is not registered: say which with --env")
+    return env_id
 
 
 def _agent_file(args: argparse.Namespace) -> Path:

@@ -1,4 +1,4 @@
-"""The agent's side of an environment: canonical actions in, scaled observations out, episodes counted and restarted."""
+"""The agent's side of an environment: canonical actions in, scaled and checked observations out, episodes counted."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Step(NamedTuple):
 
 
 class SingleEnvironment:
-    """One Gymnasium environment, restarted when an episode ends.
+    """One Gymnasium environment.
 
     Args:
         env: The environment.
@@ -44,7 +44,8 @@ class SingleEnvironment:
         actions: Converts its actions.
 
     Attributes:
-        observation: The current observation, scaled, float32 [D]; None before the first reset.
+        observation: The current observation, scaled, float32 [D]; None where the next step must be a reset: before the
+            first one, after an episode's end, and after a step that failed.
         episode_return: Sum of rewards of the current episode.
         episode_length: Steps of the current episode.
         next_seed: The seed of the next reset, None for none.
@@ -60,37 +61,38 @@ class SingleEnvironment:
         self.next_seed: int | None = None
         self._start = time.perf_counter()
 
-    def reset(self) -> None:
+    def reset(self, timestep: int) -> None:
         """Starts a new episode.
 
+        Args:
+            timestep: Number of the last step, for error messages.
+
         Raises:
-            TypeError: The environment's reset does not take a seed.
+            TypeError: The environment's reset does not take a seed or does not return (observation, info).
             ValueError: Its observation is not finite.
         """
         seed, self.next_seed = self.next_seed, None
+        self.observation = None
         try:
-            observation, _ = self.env.reset(seed=seed)
+            result = self.env.reset(seed=seed)
         except TypeError as error:
-            if "seed" not in str(error) and "unpack" not in str(error):
+            if "seed" not in str(error):
                 raise
+            raise TypeError(f"environment {self.name}: reset(seed=...) must take a seed ({error}); {UPDATE}") from error
+        if not (isinstance(result, tuple) and len(result) == 2):
             raise TypeError(
-                f"environment {self.name}: reset(seed=...) must take a seed and return (observation, info), as in "
-                f"Gymnasium 1.0 ({error}); update the environment, or wrap it"
-            ) from error
-        self.observation = self._finite(observation, "reset")
+                f"environment {self.name}: reset must return (observation, info), it returned {result!r}; {UPDATE}"
+            )
+        self.observation = self._finite(result[0], f"the reset after step {timestep}")
         self.episode_return, self.episode_length = 0.0, 0
 
     def resume(self, observation: np.ndarray | None, episode_return: float, episode_length: int) -> None:
         """Goes on in the middle of an episode, where the environment already stands."""
-        self.observation, self.episode_return, self.episode_length = (
-            observation,
-            episode_return,
-            episode_length,
-        )
+        self.observation, self.episode_return, self.episode_length = observation, episode_return, episode_length
         self.next_seed = None
 
     def step(self, k: int, x: np.ndarray, timestep: int) -> Step:
-        """Takes a canonical action; at an episode's end the next one is started.
+        """Takes a canonical action. At an episode's end, :meth:`reset` is the caller's next call.
 
         Args:
             k: Discrete action.
@@ -98,32 +100,44 @@ class SingleEnvironment:
             timestep: Number of the step, for error messages.
 
         Raises:
-            ValueError: The environment returned a reward or observation that is not finite.
+            TypeError: The environment's step does not return Gymnasium's five values.
+            ValueError: It returned a reward or observation that is not finite.
         """
+        self.observation = None
         action = self._actions.to_env(k, x)
-        raw_observation, reward, terminated, truncated, info = self.env.step(action)
-        reward = float(reward)
-        if not math.isfinite(reward):
+        result = self.env.step(action)
+        if not (isinstance(result, tuple) and len(result) == 5 and isinstance(result[4], dict)):
+            raise TypeError(
+                f"environment {self.name}: step must return (observation, reward, terminated, truncated, info), it "
+                f"returned {result!r}; {UPDATE}"
+            )
+        raw_observation, reward, terminated, truncated, info = result
+        if reward is None or not math.isfinite(reward):
             raise ValueError(
                 f"environment {self.name} returned the reward {reward} at step {timestep} for the action {action}; "
-                "training stopped before it was stored, and the agent can still be saved"
+                f"{STOPPED}"
             )
-        observation = self._finite(raw_observation, f"step {timestep}, after the action {action},")
-        self.episode_return += reward
+        observation = self._finite(raw_observation, f"step {timestep}, after the action {action}")
+        self.episode_return += float(reward)
         self.episode_length += 1
         if terminated or truncated:
-            seconds = round(time.perf_counter() - self._start, 6)
-            info = {"episode": {"r": self.episode_return, "l": self.episode_length, "t": seconds}, **info}
-            self.reset()
+            given = info.get("episode")
+            if not (isinstance(given, dict) and {"r", "l"} <= given.keys()):  # Gymnasium's and SB3's recorders give it
+                seconds = round(time.perf_counter() - self._start, 6)
+                info = info | {"episode": {"r": self.episode_return, "l": self.episode_length, "t": seconds}}
         else:
             self.observation = observation
-        return Step(action, raw_observation, observation, reward, bool(terminated), bool(truncated), info)
+        return Step(action, raw_observation, observation, float(reward), bool(terminated), bool(truncated), info)
 
     def _finite(self, raw_observation: Any, when: str) -> np.ndarray:
         observation = self._observations(raw_observation)
         if not np.isfinite(observation).all():
             raise ValueError(
                 f"environment {self.name} returned an observation that is not finite at {when}: {raw_observation}; "
-                "training stopped before it was stored, and the agent can still be saved"
+                f"{STOPPED}"
             )
         return observation
+
+
+UPDATE = "update the environment to Gymnasium's interface of version 1.0, or wrap it"
+STOPPED = "training stopped before it was stored, and the agent can still be saved"

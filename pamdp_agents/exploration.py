@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from pamdp_agents.validation import check_range
+
 
 class ParameterNoise:
     """Base class of parameter noise, on parameters scaled to [−1, 1]."""
@@ -55,7 +57,7 @@ class GaussianNoise(ParameterNoise):
     """
 
     def __init__(self, sigma: float = 0.1):
-        self.sigma = _checked("sigma", sigma)
+        self.sigma = float(check_range("sigma", sigma, at_least=0))
 
     def sample(self, rng: np.random.Generator, n_parameters: int) -> np.ndarray:
         """Draws from N(0, sigma²), [P]."""
@@ -71,7 +73,10 @@ class OrnsteinUhlenbeckNoise(ParameterNoise):
     """
 
     def __init__(self, theta: float = 0.15, sigma: float = 1e-4):
-        self.theta, self.sigma = _checked("theta", theta), _checked("sigma", sigma)
+        self.theta, self.sigma = (
+            float(check_range("theta", theta, at_least=0)),
+            float(check_range("sigma", sigma, at_least=0)),
+        )
 
     def sample(self, rng: np.random.Generator, n_parameters: int) -> np.ndarray:
         """Moves the noise one step on and returns it, [P]."""
@@ -86,12 +91,6 @@ NOISES: dict[str, type[ParameterNoise]] = {
     "ornstein_uhlenbeck": OrnsteinUhlenbeckNoise,
 }
 _NAMES = {noise: name for name, noise in NOISES.items()}
-
-
-def _checked(name: str, value: float) -> float:
-    if not value >= 0:
-        raise ValueError(f"{name} must be 0 or more, got {value!r}")
-    return float(value)
 
 
 def get(identifier: str | Mapping[str, Any] | ParameterNoise) -> ParameterNoise:

@@ -153,7 +153,7 @@ class Learner:
 
     def _compile(self, shape: tuple[int, ...]) -> Callable:
         # The concrete function is called directly: looking it up by signature would cost 150 µs a call.
-        function = tf.function(self._run, jit_compile=True)
+        function = tf.function(self._run, autograph=False, jit_compile=True)
         compiled = function.get_concrete_function(tf.TensorSpec(self._size), tf.TensorSpec(shape))
         self._compiled[shape] = compiled
         return compiled

@@ -1,7 +1,7 @@
 """The networks: a parameter actor μ(s) → x, and Q-networks Q(s, x) → one value per discrete action.
 
-Each is a Keras model, so a user's own model can stand in its place. Each can also be evaluated in plain NumPy
-(``numpy_call``), which is many times faster than a TensorFlow call for one observation.
+Each is a Keras model that can also be evaluated in plain NumPy (``numpy_call``), which is many times faster than a
+TensorFlow call for one observation.
 
 Weights start as in the published P-DQN and MP-DQN: He-normal hidden layers, zero biases.
 """
@@ -9,7 +9,7 @@ Weights start as in the published P-DQN and MP-DQN: He-normal hidden layers, zer
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import keras
 import numpy as np
@@ -18,13 +18,13 @@ import tensorflow as tf
 Array = np.ndarray
 Initializer = Any  # a Keras initialiser, its name or its configuration
 
-NUMPY_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "relu": lambda h: np.maximum(h, 0, out=h),
-    "leaky_relu": lambda h: np.maximum(h, np.float32(0.2) * h, out=h),
-    "tanh": lambda h: np.tanh(h, out=h),
-    "elu": lambda h: np.where(h > 0, h, np.expm1(np.minimum(h, 0))),
-    "sigmoid": lambda h: 1 / (1 + np.exp(-h)),
-    "linear": lambda h: h,
+NUMPY_ACTIVATIONS: dict[Callable, Callable[[Array], Array]] = {
+    keras.activations.relu: lambda h: np.maximum(h, 0, out=h),
+    keras.activations.leaky_relu: lambda h: np.maximum(h, np.float32(0.2) * h, out=h),
+    keras.activations.tanh: lambda h: np.tanh(h, out=h),
+    keras.activations.elu: lambda h: np.where(h > 0, h, np.expm1(np.minimum(h, 0))),
+    keras.activations.sigmoid: lambda h: 1 / (1 + np.exp(-h)),
+    keras.activations.linear: lambda h: h,
 }
 # PyTorch's default for linear layers, which the published Q-networks' output layer keeps.
 UNIFORM_FAN_IN = {
@@ -33,20 +33,73 @@ UNIFORM_FAN_IN = {
 }
 
 
-def _hidden_layers(net_arch: Sequence[int], activation_fn: str | Callable) -> list[keras.layers.Dense]:
+def _hidden_layers(net_arch: Sequence[int], activation: Callable) -> list[keras.layers.Dense]:
     if isinstance(net_arch, str) or not net_arch or not all(isinstance(n, int) and n > 0 for n in net_arch):
         raise ValueError(f"net_arch must be a list of at least one positive number of units, got {net_arch!r}")
     return [
-        keras.layers.Dense(units, activation_fn, kernel_initializer="he_normal", name=f"hidden_{i}")
+        keras.layers.Dense(units, activation, kernel_initializer="he_normal", name=f"hidden_{i}")
         for i, units in enumerate(net_arch)
     ]
 
 
-def _activation_name(activation_fn: str | Callable) -> str:
-    return keras.activations.get(activation_fn).__name__
+def _activation(activation_fn: str | Callable) -> Callable:
+    """Returns the function of a Keras name, or the function given."""
+    if not isinstance(activation_fn, str) and not callable(activation_fn):
+        raise TypeError(f"activation_fn must be the name of a Keras activation or a function, got {activation_fn!r}")
+    return keras.activations.get(activation_fn)
 
 
-class ParameterActor(keras.Model):
+def _numpy_activation(activation: Callable) -> Callable[[Array], Array] | None:
+    return next((numpy for function, numpy in NUMPY_ACTIVATIONS.items() if function is activation), None)
+
+
+def _initializer(identifier: Initializer) -> keras.Initializer:
+    """Returns the Keras initialiser of a name, a configuration ``{"class_name": ..., "config": {...}}`` or an object.
+
+    Configurations can come from files. So only Keras's own initialisers are looked up in them, where Keras's
+    deserialiser would import what the configuration names.
+    """
+    if isinstance(identifier, dict):
+        found = getattr(keras.initializers, str(identifier.get("class_name")), None)
+        if identifier.keys() > {"class_name", "config"} or not _is_initializer_class(found):
+            raise ValueError(
+                'an initializer must be a name, an object or {"class_name": one of Keras\'s, "config": {...}}, got '
+                f"{identifier!r}"
+            )
+        return found(**identifier.get("config", {}))
+    return keras.initializers.get(identifier)
+
+
+def _is_initializer_class(found: Any) -> TypeGuard[type[keras.Initializer]]:
+    return isinstance(found, type) and issubclass(found, keras.Initializer)
+
+
+def serialize_policy_kwargs(policy_kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Returns ``policy_kwargs`` with Keras's initialisers as configurations, which JSON can hold."""
+    return {
+        name: {"class_name": type(value).__name__, "config": value.get_config()}
+        if _is_initializer_class(type(value)) and type(value).__module__.startswith("keras.")
+        else value
+        for name, value in policy_kwargs.items()
+    }
+
+
+class NumPyModel(keras.Model):
+    """A Keras model that can also be evaluated in NumPy, if there is a NumPy form of its activation.
+
+    Attributes:
+        numpy_activation: That form, or None.
+    """
+
+    numpy_activation: Callable[[Array], Array] | None
+
+    def _require_numpy(self) -> Callable[[Array], Array]:
+        if self.numpy_activation is None:
+            raise NotImplementedError(f"{type(self).__name__}'s activation has no NumPy form: call the model instead")
+        return self.numpy_activation
+
+
+class ParameterActor(NumPyModel):
     """The parameter actor μ(s) → x: every action's parameters from one observation, unbounded unless it squashes.
 
     Args:
@@ -73,13 +126,15 @@ class ParameterActor(keras.Model):
     ):
         super().__init__(name="actor")
         self.n_parameters, self.squash = n_parameters, squash
-        self.activation = _activation_name(activation_fn)
-        self.has_numpy = self.activation in NUMPY_ACTIVATIONS
+        activation = _activation(activation_fn)
+        self.numpy_activation = _numpy_activation(activation)
         self.passthrough_weight, self.passthrough_bias = _read_passthrough(passthrough, n_observations, n_parameters)
         if n_parameters:
             output_initializer = output_initializer or keras.initializers.RandomNormal(stddev=1e-4)
-            self.hidden = _hidden_layers(net_arch, activation_fn)
-            self.out = keras.layers.Dense(n_parameters, kernel_initializer=output_initializer, name="output")
+            self.hidden = _hidden_layers(net_arch, activation)
+            self.out = keras.layers.Dense(
+                n_parameters, kernel_initializer=_initializer(output_initializer), name="output"
+            )
         self(tf.zeros((1, n_observations)))
 
     def call(self, observation: tf.Tensor) -> tf.Tensor:
@@ -98,9 +153,9 @@ class ParameterActor(keras.Model):
         """The same in NumPy, for the given weights (in the order of ``trainable_variables``)."""
         if not self.n_parameters:
             return observation[:, :0]
-        h = observation
+        h, activation = observation, self._require_numpy()
         for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
-            h = NUMPY_ACTIVATIONS[self.activation](h @ kernel + bias)
+            h = activation(h @ kernel + bias)
         output = h @ weights[-2] + weights[-1]
         initial = observation @ self.passthrough_weight + self.passthrough_bias
         if self.squash:
@@ -121,10 +176,12 @@ def _read_passthrough(
             f"{(n_parameters,)}; got weight {weight.shape}, bias {bias.shape}"
             + (f" and the unknown keys {list(given)}" if given else "")
         )
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise ValueError(f"passthrough must be finite numbers, got weight {weight.tolist()} and bias {bias.tolist()}")
     return np.ascontiguousarray(weight.T), bias
 
 
-class JointQ(keras.Model):
+class JointQ(NumPyModel):
     """P-DQN's Q-network: Q(s, x) on the observation and all parameters together, K outputs.
 
     Args:
@@ -145,11 +202,13 @@ class JointQ(keras.Model):
     ):
         super().__init__(name="q")
         self.n_observations, self.parameter_sizes = n_observations, tuple(parameter_sizes)
-        self.activation = _activation_name(activation_fn)
-        self.has_numpy = self.activation in NUMPY_ACTIVATIONS
-        self.hidden = _hidden_layers(net_arch, activation_fn)
+        activation = _activation(activation_fn)
+        self.numpy_activation = _numpy_activation(activation)
+        self.hidden = _hidden_layers(net_arch, activation)
         self.out = keras.layers.Dense(
-            len(self.parameter_sizes), kernel_initializer=output_initializer or UNIFORM_FAN_IN, name="output"
+            len(self.parameter_sizes),
+            kernel_initializer=_initializer(output_initializer or UNIFORM_FAN_IN),
+            name="output",
         )
         self.build_layers()
 
@@ -170,9 +229,9 @@ class JointQ(keras.Model):
 
     def numpy_call(self, weights: Sequence[Array], observation: Array, x: Array) -> Array:
         """The same in NumPy, for the given weights (in the order of ``trainable_variables``)."""
-        h = np.concatenate([observation, x], 1)
+        h, activation = np.concatenate([observation, x], 1), self._require_numpy()
         for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
-            h = NUMPY_ACTIVATIONS[self.activation](h @ kernel + bias)
+            h = activation(h @ kernel + bias)
         return h @ weights[-2] + weights[-1]
 
 
@@ -206,7 +265,7 @@ class MultiPassQ(JointQ):
 
     def numpy_call(self, weights: Sequence[Array], observation: Array, x: Array) -> Array:
         """The same in NumPy; the axis of the actions comes first, so that every product is one BLAS call."""
-        activation, n, sizes = NUMPY_ACTIVATIONS[self.activation], self.n_observations, self.parameter_sizes
+        activation, n, sizes = self._require_numpy(), self.n_observations, self.parameter_sizes
         kernel, bias, *others = weights
         h = np.empty((len(sizes), len(observation), kernel.shape[1]), np.float32)
         h[:] = observation @ kernel[:n] + bias

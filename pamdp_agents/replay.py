@@ -66,7 +66,11 @@ class ReplayBuffer:
 
     def __init__(self, buffer_size: int, layout: TransitionLayout, rng: np.random.Generator):
         self.buffer_size, self.layout, self.rng = buffer_size, layout, rng
-        self.rows = np.zeros((buffer_size, layout.size), np.float32)
+        try:
+            self.rows = np.zeros((buffer_size, layout.size), np.float32)
+        except MemoryError:
+            size = buffer_size * layout.size * 4 / 1e9
+            raise MemoryError(f"buffer_size={buffer_size} takes {size:,.0f} GB of memory; choose fewer") from None
         self.position, self.full = 0, False
 
     def __len__(self) -> int:
@@ -108,10 +112,12 @@ class ReplayBuffer:
                 f"replay buffer holds rows of shape {rows.shape[1:]}, this agent's have {(self.layout.size,)}: it was "
                 "saved for other observation or action spaces"
             )
-        if len(rows) > self.buffer_size or (full and len(rows) != self.buffer_size) or not 0 <= position <= len(rows):
+        fits = position < len(rows) == self.buffer_size if full else position == len(rows) < self.buffer_size
+        if not fits or position < 0 or not np.isfinite(rows).all():
             raise ValueError(
                 f"replay buffer holds {len(rows)} transitions at position {position}, which does not fit this agent's "
-                f"buffer_size={self.buffer_size}: load it with the buffer_size it was saved with"
+                f"buffer_size={self.buffer_size}, or numbers that are not finite: load it with the buffer_size it was "
+                "saved with"
             )
         self.rows[: len(rows)] = rows
         self.position, self.full = position, full

@@ -62,9 +62,18 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def trained_with(agent_file: Path) -> dict[str, Any]:
-    """Returns the ``config.json`` beside a saved agent; empty if there is none."""
+    """Returns the ``config.json`` beside a saved agent; empty if there is none.
+
+    Raises:
+        ValueError: It is damaged.
+    """
     file = agent_file.parent / "config.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if not file.is_file():
+        return {}
+    config = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(config, dict) or not isinstance(config.get("env_kwargs", {}), dict):
+        raise ValueError(f"{file} is damaged: it must hold the settings of a run")
+    return config
 
 
 def _numbers(parent: Path, env_id: str) -> list[int]:

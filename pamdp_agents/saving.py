@@ -17,11 +17,9 @@ import io
 import json
 import os
 import platform
-import struct
 import tempfile
 import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,19 +28,7 @@ import numpy as np
 from gymnasium import spaces
 
 FORMAT_VERSION = 1
-# What zipfile, zlib and NumPy raise for bytes that are not what they should be.
-DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    OSError,
-    RuntimeError,
-    ValueError,
-    KeyError,
-    TypeError,
-    MemoryError,
-)
+MEMBERS = ("data.json", "arrays.npz", "replay_buffer.npz", "objects.pkl")
 
 
 class SavedFileError(ValueError):
@@ -104,10 +90,24 @@ def read_npz(content: bytes, name: str) -> dict[str, np.ndarray]:
         SavedFileError: The bytes are not such a file, or hold Python objects.
     """
     try:
+        _read_members(content)
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return dict(arrays)
-    except DAMAGE as error:
-        raise SavedFileError(f"{name} is damaged or not made by this library: {error}") from error
+    except Exception as error:  # damaged bytes make zipfile and NumPy raise a dozen kinds
+        raise SavedFileError(f"{name} is damaged or not made by this library: {error!r}") from error
+
+
+def _read_members(content: bytes, names: Sequence[str] | None = None) -> dict[str, bytes]:
+    """Returns the members of a zip file, or those named.
+
+    Members are stored, not compressed: floats compress badly, and so no small file can unpack to a huge one.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        wanted = [info for info in archive.infolist() if names is None or info.filename in names]
+        for info in wanted:
+            if info.compress_type != zipfile.ZIP_STORED or info.file_size > len(content):
+                raise ValueError(f"its member {info.filename} is compressed")
+        return {info.filename: archive.read(info) for info in wanted}
 
 
 class Archive:
@@ -133,7 +133,7 @@ class Archive:
         """Returns the file's content."""
         buffer = io.BytesIO()
         header = {"format_version": FORMAT_VERSION, "versions": versions()}
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr("data.json", json.dumps(header | self.data, indent=2, default=_plain))
             archive.writestr("arrays.npz", npz_bytes(self.arrays))
             if self.replay_buffer is not None:
@@ -150,28 +150,33 @@ class Archive:
             FileNotFoundError: There is no such file.
             SavedFileError: It is damaged, incomplete or of a newer format.
         """
-        file: Any = source
-        name = "the given file"
         if isinstance(source, str | os.PathLike):
             file = Path(source) if Path(source).is_file() else with_suffix(source, ".zip")
-            name = str(file)
             if not file.is_file():
                 raise FileNotFoundError(f"there is no saved agent at {file}")
+            name, content = str(file), file.read_bytes()
+        elif hasattr(source, "read"):
+            name, content = "the given file", source.read()
+        else:
+            raise TypeError(
+                f"path must be a path or a file open for reading in binary mode, got {type(source).__name__}"
+            )
         try:
-            with zipfile.ZipFile(file) as archive:
-                members = {member: archive.read(member) for member in archive.namelist()}
-        except DAMAGE as error:
+            members = _read_members(content, MEMBERS)
+        except Exception as error:  # damaged bytes make zipfile raise a dozen kinds
             raise SavedFileError(f"{name} is not a whole zip file ({error}): it is damaged or was cut short") from error
         missing = [member for member in ("data.json", "arrays.npz") if member not in members]
         if missing:
-            raise SavedFileError(f"{name} has no {' and no '.join(missing)}: it is not an agent saved by this library")
+            raise SavedFileError(
+                f"{name} has no {' and no '.join(missing)}: it is damaged or was cut short, or is no saved agent"
+            )
         try:
             data = json.loads(members["data.json"])
-            version = data["format_version"]
-        except (ValueError, KeyError, TypeError) as error:
+            version = int(data["format_version"])
+            made_by = dict(data.get("versions", {})).get("pamdp-agents", "unknown")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise SavedFileError(f"data.json in {name} is damaged: {error!r}") from error
-        if not isinstance(version, int) or version > FORMAT_VERSION:
-            made_by = data.get("versions", {}).get("pamdp-agents", "unknown")
+        if version > FORMAT_VERSION:
             raise SavedFileError(
                 f"{name} has format version {version}, this library reads up to {FORMAT_VERSION}: it was saved by "
                 f"pamdp-agents {made_by}; upgrade to that version or a later one"
@@ -275,7 +280,9 @@ def space_from_json(data: dict[str, Any]) -> spaces.Space:
             return spaces.Dict([(key, space_from_json(part)) for key, part in data["spaces"]])
         if kind in ("Tuple", "OneOf"):
             return getattr(spaces, kind)([space_from_json(part) for part in data["spaces"]])
-    except (KeyError, TypeError, ValueError, AssertionError, AttributeError) as error:
+    except SavedFileError:
+        raise
+    except Exception as error:  # Gymnasium's spaces check themselves in many ways
         raise SavedFileError(f"the saved space {str(data)[:200]} is damaged: {error!r}") from error
     raise SavedFileError(f"the saved space is of an unknown kind {kind!r}")
 

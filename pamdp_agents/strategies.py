@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from pamdp_agents.validation import check_range
+
 
 class StrategyContext(NamedTuple):
     """What a strategy may look at besides the gradient.
@@ -62,9 +64,6 @@ class GradientStrategy:
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)
-
-    def __hash__(self) -> int:
-        return hash((type(self), repr(sorted(vars(self).items()))))
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
@@ -124,7 +123,7 @@ class SignReversal(GradientStrategy):
     """
 
     def __init__(self, factor: float = 0.1):
-        self.factor = float(factor)
+        self.factor = float(check_range("factor", factor))
 
     def __call__(self, gradient: tf.Tensor, context: StrategyContext) -> tf.Tensor:
         """Returns −factor·g where δ < 0 and the parameter is the taken action's, else g, float32 [n, P]."""
@@ -140,7 +139,7 @@ class SelectiveClipping(GradientStrategy):
     """
 
     def __init__(self, threshold: float = -1.0):
-        self.threshold = float(threshold)
+        self.threshold = float(check_range("threshold", threshold))
 
     def __call__(self, gradient: tf.Tensor, context: StrategyContext) -> tf.Tensor:
         """Returns 0 where δ <= threshold and the parameter is the taken action's, else g, float32 [n, P]."""
@@ -156,7 +155,7 @@ class PseudoInverse(GradientStrategy):
     """
 
     def __init__(self, factor: float = 0.1):
-        self.factor = float(factor)
+        self.factor = float(check_range("factor", factor))
 
     def __call__(self, gradient: tf.Tensor, context: StrategyContext) -> tf.Tensor:
         """Returns g·x·(1 + factor·sign δ) where the parameter is the taken action's, else g, float32 [n, P]."""

@@ -24,7 +24,10 @@ def check_range(
     )
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number {wanted}, got {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     inside = (above is None or number > above) and (at_least is None or number >= at_least)
     if not (math.isfinite(number) and inside and (to is None or number <= to)):
         raise ValueError(f"{name} must be a finite number {wanted}, got {value!r}")
@@ -50,6 +53,17 @@ def check_integer(name: str, value: Any, at_least: int) -> int:
     if value < at_least:
         raise ValueError(f"{name} must be an integer of at least {at_least}, got {value!r}")
     return int(value)
+
+
+def check_bool(name: str, value: Any) -> bool:
+    """Returns a truth value after checking that it is one.
+
+    Raises:
+        TypeError: It is not.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return value
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> Any:

@@ -36,7 +36,20 @@ SMALL = {"policy_kwargs": {"net_arch": [8]}, "learning_starts": 5, "batch_size":
         ({"policy_kwargs": {"net_arch": [0]}}, ValueError, "net_arch must be a list of .*, got \\[0\\]"),
         ({"policy_kwargs": {"net_arch": {"pi": [8]}}}, ValueError, "net_arch .*pi.*qf"),
         ({"passthrough": {"bias": [1.0]}}, ValueError, r"bias of shape \(4,\); got .* bias \(1,\)"),
+        ({"passthrough": {"bias": [np.nan] * 4}}, ValueError, "passthrough must be finite"),
         ({"learning_rat": 1e-3}, TypeError, "learning_rat"),
+        ({"double_q": "no"}, TypeError, "double_q must be True or False, got 'no'"),
+        ({"scale_observations": 1}, TypeError, "scale_observations must be True or False, got 1"),
+        ({"strategy": {"name": "sign_reversal", "factor": "big"}}, ValueError, "factor must be a number .*'big'"),
+        ({"strategy": {"name": "sign_reversal", "factor": np.nan}}, ValueError, "factor must be a finite number"),
+        ({"learning_rate": 10**400}, ValueError, "learning_rate must be a finite number above 0"),
+        ({"buffer_size": 10**15}, MemoryError, "buffer_size=1000000000000000 takes .* GB"),
+        ({"policy_kwargs": {"activation_fn": {"class_name": "relu"}}}, TypeError, "activation_fn must be the name"),
+        (
+            {"policy_kwargs": {"q_output_initializer": {"class_name": "function", "config": "os.system"}}},
+            ValueError,
+            "an initializer must be",
+        ),
     ],
 )
 def test_wrong_settings_are_named_with_what_is_accepted(settings, error, message):
@@ -61,7 +74,7 @@ def test_unsupported_action_spaces_are_refused_with_those_accepted():
         MPDQN("MlpPolicy", with_action_space(gym.spaces.MultiDiscrete([2, 2])))
 
 
-@pytest.mark.parametrize("env", [3, object(), None.__class__])
+@pytest.mark.parametrize("env", [3, object(), Target])
 def test_what_is_no_environment_is_refused(env):
     with pytest.raises(TypeError, match="env must be a Gymnasium environment or its id"):
         MPDQN("MlpPolicy", env)
@@ -79,6 +92,66 @@ def test_an_environment_whose_reset_takes_no_seed_is_refused():
 
     with pytest.raises(TypeError, match=r"environment Old: reset\(seed=...\) must take a seed"):
         MPDQN("MlpPolicy", Old(), **SMALL).learn(5)
+
+
+def test_an_environment_of_the_old_interface_is_refused():
+    class OldReset(Corridor):
+        def reset(self, *, seed=None, options=None):
+            return super().reset(seed=seed)[0]
+
+    class OldStep(Corridor):
+        def step(self, action):
+            observation, reward, terminated, _, info = super().step(action)
+            return observation, reward, terminated, info
+
+    class NoReward(Corridor):
+        def step(self, action):
+            observation, _, *rest = super().step(action)
+            return observation, None, *rest
+
+    for env, error, message in (
+        (OldReset, TypeError, r"environment OldReset: reset must return \(observation, info\)"),
+        (
+            OldStep,
+            TypeError,
+            r"environment OldStep: step must return \(observation, reward, terminated, truncated, info",
+        ),
+        (NoReward, ValueError, "environment NoReward returned the reward None at step 1"),
+    ):
+        with pytest.raises(error, match=message):
+            MPDQN("MlpPolicy", env(), **SMALL).learn(5)
+
+
+def test_nan_at_the_reset_after_an_episode_keeps_that_episode():
+    class BrokenReset(Corridor):
+        def reset(self, *, seed=None, options=None):
+            observation, info = super().reset(seed=seed)
+            return (observation * np.nan if self.total else observation), info
+
+    agent = MPDQN("MlpPolicy", BrokenReset(length=3), seed=0, **SMALL)
+    with pytest.raises(ValueError, match="not finite at the reset after step 3"):
+        agent.learn(50)
+    assert agent.num_timesteps == len(agent.replay_buffer) == 3
+
+
+def test_a_strategy_that_returns_another_shape_is_refused():
+    agent = MPDQN("MlpPolicy", Target(), strategy=lambda gradient, context: gradient[:, :1], **SMALL)
+    with pytest.raises(ValueError, match=r"strategy must return a gradient of shape \(4, 4\), it returned \(4, 1\)"):
+        agent.learn(10)
+
+
+def test_what_could_not_be_saved_is_refused_before_training():
+    env = Target()
+    env.observation_space = gym.spaces.Text(5)
+    with pytest.raises(TypeError, match="Text spaces cannot be saved"):
+        MPDQN("MlpPolicy", env)
+
+    class Vague(MPDQN):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+
+    with pytest.raises(TypeError, match=r"Vague.__init__ must name its arguments"):
+        Vague("MlpPolicy", Target())
 
 
 @pytest.mark.parametrize("broken", ["reward", "observation"])

@@ -13,8 +13,8 @@ def explored(action_noise, epsilon, n=2000):
     agent = MPDQN("MlpPolicy", Target(), seed=0, action_noise=action_noise)
     observation = np.array([0.3, -0.7], "f")
     rng = np.random.default_rng(0)
-    pairs = [agent._explore(observation, epsilon, rng) for _ in range(n)]
     k, x = agent._greedy(observation[None])
+    pairs = [agent._perturb(k[0], x[0], epsilon, agent.action_noise, rng) for _ in range(n)]
     return np.array([k for k, _ in pairs]), np.array([x for _, x in pairs]), int(k[0]), x[0]
 
 
@@ -84,7 +84,7 @@ def test_noise_configurations_round_trip(name):
     "identifier, error, message",
     [
         ("gausian", ValueError, "known: uniform, gaussian, ornstein_uhlenbeck"),
-        ({"name": "gaussian", "sigma": -1}, ValueError, "sigma must be 0 or more, got -1"),
+        ({"name": "gaussian", "sigma": -1}, ValueError, "sigma must be a finite number at least 0, got -1"),
         ({"name": "gaussian", "mu": 0}, ValueError, "mu"),
         (0.1, TypeError, "got 0.1"),
     ],

@@ -57,5 +57,8 @@ def test_a_buffer_of_other_spaces_or_size_is_refused():
     other = ReplayBuffer(10, TransitionLayout(3, 3), np.random.default_rng(0))
     with pytest.raises(ValueError, match="other observation or action spaces"):
         other.restore(filled(3).state())
+    for change in ({"position": np.array(1)}, {"rows": np.full((3, 10), np.nan, "f")}):
+        with pytest.raises(ValueError, match="does not fit"):
+            filled(0).restore(filled(3).state() | change)
     with pytest.raises(ValueError, match="buffer_size=5"):
         filled(0, buffer_size=5).restore(filled(8).state())

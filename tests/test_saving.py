@@ -6,6 +6,7 @@ import json
 import zipfile
 
 import cloudpickle
+import keras
 import numpy as np
 import pytest
 from environments import Corridor, Target
@@ -70,12 +71,19 @@ def test_a_loaded_agent_has_the_settings_and_the_progress(trained, saved):
     assert loaded.env is None
 
 
-@pytest.mark.parametrize("together", [False, True])
-def test_training_continues_bit_for_bit(tmp_path, together):
-    agent = MPDQN("MlpPolicy", "pamdp/Platform-v0", seed=0, action_noise=NOISE, **SMALL).learn(203)
-    assert agent._environment.episode_length, (
-        "the save must come in the middle of an episode for this test to mean much"
-    )
+@pytest.mark.parametrize("together, seed", [(False, 0), (True, None)])
+def test_training_continues_bit_for_bit(tmp_path, together, seed):
+    agent = MPDQN(
+        "MlpPolicy",
+        "pamdp/Platform-v0",
+        seed=seed,
+        action_noise=NOISE,
+        actor_loss_weighting="sum" if seed == 0 else "random_weighted",
+        **SMALL,
+    ).learn(203)
+    while not agent._environment.episode_length:
+        agent.learn(1, reset_num_timesteps=False)
+    # Now in the middle of an episode.
     agent.save(tmp_path / "agent", include=["replay_buffer"] if together else None)
     agent.save_replay_buffer(tmp_path / "replay")
     env = copy.deepcopy(agent.env)
@@ -112,8 +120,9 @@ def test_settings_can_be_changed_on_load_and_left_out_on_save(trained, tmp_path)
     assert (loaded.learning_rate, loaded.tau, loaded.batch_size) == (0.5, 0.25, 128)
     with pytest.raises(TypeError, match="learning_rat"):
         MPDQN.load(tmp_path / "agent", learning_rat=0.5)
-    with pytest.raises(ValueError, match="exclude takes settings"):
-        trained.save(tmp_path / "agent", exclude=["batchsize"])
+    for name in ("batchsize", "policy"):
+        with pytest.raises(ValueError, match="exclude takes settings that have a default"):
+            trained.save(tmp_path / "agent", exclude=[name])
 
 
 def test_parameters_can_be_read_and_written(trained, saved):
@@ -191,11 +200,85 @@ def test_damaged_json_is_refused(saved, content):
 
 
 @pytest.mark.parametrize("key", ["settings", "objects", "observation_space", "action_space", "progress", "agent"])
-@pytest.mark.parametrize("value", [None, 3, "x", [1], {"type": "Box"}, {"a": 1}], ids=repr)
+@pytest.mark.parametrize("value", [None, 3, "x", [1], [[1]], {"type": "Box"}, {"a": 1}], ids=repr)
 def test_tampered_entries_are_refused(saved, key, value):
     edited_data(saved, **{key: value})
     with pytest.raises(SavedFileError):
         MPDQN.load(saved)
+
+
+@pytest.mark.parametrize(
+    "key, name, value",
+    [
+        ("settings", "tau", 5),
+        ("settings", "stats_window_size", 10**30),
+        ("settings", "learning_rate", 10**400),
+        ("settings", "buffer_size", 10**15),
+        ("settings", "policy_kwargs", {"activation_fn": "zzz"}),
+        (
+            "settings",
+            "policy_kwargs",
+            {"activation_fn": {"module": "os", "class_name": "function", "config": "system"}},
+        ),
+        ("settings", "policy_kwargs", {"q_output_initializer": {"module": "os", "class_name": "system"}}),
+        ("settings", "action_noise", {"name": "gaussian", "sigma": "x"}),
+        ("action_space", "type", "MultiBinary"),
+        ("observation_space", "shape", [10**30]),
+        ("progress", "num_timesteps", "x"),
+        ("progress", "num_timesteps", -50),
+        ("progress", "exploration_rate", float("nan")),
+        ("progress", "noise", [0.0] * 4),
+        ("progress", "episode", [1]),
+        ("progress", "episode", ["x", 1]),
+        ("progress", "rng", [{"state": 10**60}] * 3),
+        ("progress", "ep_info_buffer", [3]),
+    ],
+    ids=str,
+)
+def test_tampered_values_are_refused(saved, key, name, value):
+    with zipfile.ZipFile(saved) as archive:
+        entry = json.loads(archive.read("data.json"))[key]
+    edited_data(saved, **{key: entry | {name: value}})
+    with pytest.raises(SavedFileError, match="damaged"):
+        MPDQN.load(saved)
+
+
+def test_deeply_nested_json_is_refused(saved):
+    edited(saved, "data.json", lambda _: b"[" * 100_000)
+    with pytest.raises(SavedFileError, match="damaged"):
+        MPDQN.load(saved)
+
+
+def test_compressed_members_are_refused_since_they_could_unpack_to_anything(saved):
+    with zipfile.ZipFile(saved) as archive:
+        data = archive.read("data.json")
+    with zipfile.ZipFile(saved, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("data.json", data)
+        archive.writestr("arrays.npz", bytes(10**6))
+    with pytest.raises(SavedFileError, match="compressed"):
+        MPDQN.load(saved)
+
+
+@pytest.mark.parametrize("name", ["q:output/kernel", "actor.optimizer:step", "last_observation"])
+def test_numbers_that_are_not_finite_are_refused(saved, name):
+    def poisoned(content):
+        with np.load(io.BytesIO(content)) as arrays:
+            arrays = {key: np.full_like(array, np.nan) if key == name else array for key, array in arrays.items()}
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        return buffer.getvalue()
+
+    edited(saved, "arrays.npz", poisoned)
+    with pytest.raises(SavedFileError, match="finite"):
+        MPDQN.load(saved)
+
+
+def test_what_the_caller_gives_is_not_blamed_on_the_file(saved):
+    with pytest.raises(ValueError, match="tau must be a finite number above 0 and at most 1, got 7") as caught:
+        MPDQN.load(saved, tau=7)
+    assert not isinstance(caught.value, SavedFileError)
+    with pytest.raises(TypeError, match="path must be a path or a file open for reading"):
+        MPDQN.load(b"abc")
 
 
 def reshaped(content):
@@ -274,6 +357,26 @@ def test_a_users_own_strategy_is_saved_and_loaded_only_with_trust(tmp_path):
     assert MPDQN.load(tmp_path / "agent", trust=True).strategy(3.0, None) == 6.0
     replaced = MPDQN.load(tmp_path / "agent", custom_objects={"strategy": agent.strategy})
     assert replaced.strategy is agent.strategy
+
+
+def test_paths_and_keras_objects_need_no_trust(tmp_path):
+    initializer = keras.initializers.RandomNormal(stddev=0.5, seed=3)
+    agent = MPDQN(
+        "MlpPolicy",
+        Target(),
+        tensorboard_log=tmp_path / "logs",
+        policy_kwargs={"net_arch": [8], "q_output_initializer": initializer},
+    )
+    agent.save(tmp_path / "agent")
+    loaded = MPDQN.load(tmp_path / "agent")
+    assert loaded.tensorboard_log == str(tmp_path / "logs")
+    assert loaded.policy_kwargs["q_output_initializer"]["config"] == {"mean": 0.0, "stddev": 0.5, "seed": 3}
+
+
+def test_a_seed_given_to_load_is_used(saved):
+    one, two, saved_one = MPDQN.load(saved, seed=7), MPDQN.load(saved, seed=7), MPDQN.load(saved)
+    draws = [agent._explore_rng.random() for agent in (one, two, saved_one)]
+    assert draws[0] == draws[1] != draws[2]
 
 
 def test_a_noise_object_is_saved_as_its_configuration(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import time
 from abc import abstractmethod
 from collections import deque
@@ -15,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pamdp_agents import callbacks, hyperparameters, pretrained
+from pamdp_agents import callbacks, hyperparameters, pretrained, saving
 from pamdp_agents.agents.saveable import SaveableAgent
 from pamdp_agents.environments import SingleEnvironment
 from pamdp_agents.learner import Learner, Update
@@ -24,7 +25,7 @@ from pamdp_agents.networks import FlatNetwork
 from pamdp_agents.observations import ObservationTransform
 from pamdp_agents.replay import TransitionLayout
 from pamdp_agents.spaces import ParameterizedActionSpace
-from pamdp_agents.validation import check_choice, check_integer
+from pamdp_agents.validation import check_bool, check_choice, check_integer
 
 
 class Agent(SaveableAgent):
@@ -59,13 +60,16 @@ class Agent(SaveableAgent):
         verbose: int,
         seed: int | None,
         device: str,
+        scale_observations: bool,
     ):
+        _check_constructor(type(self))
         self.policy = check_choice("policy", policy, self._aliases)
         self.policy_kwargs = dict(policy_kwargs or {})
         self.stats_window_size = check_integer("stats_window_size", stats_window_size, 1)
-        self.tensorboard_log = tensorboard_log
+        self.tensorboard_log = None if tensorboard_log is None else os.fspath(tensorboard_log)
         self.verbose = check_integer("verbose", verbose, 0)
         self.seed = None if seed is None else check_integer("seed", seed, 0)
+        self.scale_observations = check_bool("scale_observations", scale_observations)
         self.device = device
         self._tf_device = _find_device(device)
 
@@ -76,6 +80,8 @@ class Agent(SaveableAgent):
         self.start_time = 0.0
         self.ep_info_buffer: deque[dict[str, Any]] = deque(maxlen=self.stats_window_size)
         self.ep_success_buffer: deque[bool] = deque(maxlen=self.stats_window_size)
+        self._rngs = [np.random.default_rng() for _ in range(3)]
+        self._explore_rng, self._replay_rng, self._predict_rng = self._rngs
         self._logger: Logger | None = None
         self._custom_logger = False
         self._environment: SingleEnvironment | None = None
@@ -84,6 +90,7 @@ class Agent(SaveableAgent):
             _check_env_type(made)
             self._set_up(made.observation_space, made.action_space)
             self.set_env(made)
+            self._seed_env(self.seed)
             if self.verbose:
                 print(f"{type(self).__name__} on {self._env_name()} with " + _listed(self.settings()))
 
@@ -137,8 +144,10 @@ class Agent(SaveableAgent):
     def _set_up(self, observation_space: gym.Space, action_space: gym.Space) -> None:
         """Makes everything that depends on the spaces."""
         self.observation_space, self.action_space = observation_space, action_space
+        for space in (observation_space, action_space):
+            saving.space_to_json(space)  # what cannot be saved is refused now, not after training
         self.actions = ParameterizedActionSpace(action_space)
-        self.observations = ObservationTransform(observation_space, scale=getattr(self, "scale_observations", True))
+        self.observations = ObservationTransform(observation_space, scale=self.scale_observations)
         self.set_random_seed(self.seed)
         try:
             networks = self._make_networks(**self.policy_kwargs)
@@ -160,9 +169,12 @@ class Agent(SaveableAgent):
         if seed is not None:
             keras.utils.set_random_seed(seed)
             self.action_space.seed(seed)
-        streams = np.random.SeedSequence(seed).spawn(3)
-        self._explore_rng, self._replay_rng, self._predict_rng = map(np.random.default_rng, streams)
-        self._update_seed = int(streams[0].generate_state(1)[0] % 2**31)
+        # In place: the replay buffer draws from one of them.
+        for rng, stream in zip(self._rngs, np.random.SeedSequence(seed).spawn(len(self._rngs)), strict=True):
+            rng.bit_generator.state = np.random.default_rng(stream).bit_generator.state
+        self._seed_env(seed)
+
+    def _seed_env(self, seed: int | None) -> None:
         if self._environment is not None:
             self._environment.next_seed = seed
 
@@ -188,7 +200,7 @@ class Agent(SaveableAgent):
             ("observation", self.observation_space, made.observation_space),
             ("action", self.action_space, made.action_space),
         ):
-            if not _same_space(own, given):
+            if own != given:
                 raise ValueError(
                     f"env's {kind} space is {given}, but this agent was made for {own}; give an environment with that "
                     "space, or make a new agent"
@@ -196,7 +208,6 @@ class Agent(SaveableAgent):
         before = self._environment
         self.env = made
         self._environment = SingleEnvironment(made, self.observations, self.actions)
-        self._environment.next_seed = self.seed
         if before is not None and not force_reset:
             self._environment.resume(before.observation, before.episode_return, before.episode_length)
 
@@ -273,7 +284,7 @@ class Agent(SaveableAgent):
             total_timesteps += self.num_timesteps
         self._total_timesteps, self._num_timesteps_at_start = total_timesteps, self.num_timesteps
         if reset_num_timesteps or self._environment.observation is None:
-            self._environment.reset()
+            self._environment.reset(self.num_timesteps)
         if not self._custom_logger:
             self._logger = self._make_logger(tb_log_name, reset_num_timesteps)
         listed = list(callback) if isinstance(callback, list | tuple) else [] if callback is None else [callback]
@@ -310,14 +321,13 @@ class Agent(SaveableAgent):
         return configure(str(folder / f"{tb_log_name}_{number}"), [*formats, "tensorboard"])
 
 
-def _same_space(own: gym.Space, given: gym.Space) -> bool:
-    return own == given or (
-        isinstance(own, gym.spaces.Box)
-        and isinstance(given, gym.spaces.Box)
-        and own.shape == given.shape
-        and np.array_equal(own.low, given.low)
-        and np.array_equal(own.high, given.high)
-    )
+def _check_constructor(agent_class: type) -> None:
+    kinds = {parameter.kind for parameter in inspect.signature(agent_class).parameters.values()}
+    if kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
+        raise TypeError(
+            f"{agent_class.__name__}.__init__ must name its arguments, without *args and **kwargs: their names are how "
+            "an agent's settings are found and saved"
+        )
 
 
 def _check_env_type(env: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from abc import abstractmethod
@@ -45,7 +46,6 @@ class OffPolicyAgent(Agent):
         exploration_episodes: int | None,
         action_noise: Any,
         reward_scale: float,
-        scale_observations: bool,
         **common: Any,
     ):
         self.learning_rate = check_positive("learning_rate", learning_rate)
@@ -64,7 +64,6 @@ class OffPolicyAgent(Agent):
         )
         self.action_noise = exploration.get(action_noise)
         self.reward_scale = check_positive("reward_scale", reward_scale)
-        self.scale_observations = scale_observations
         self.exploration_rate = self.exploration_initial_eps
         self._metrics: tf.Tensor | None = None
         super().__init__(policy, env, **common)
@@ -72,7 +71,6 @@ class OffPolicyAgent(Agent):
     def _set_up(self, observation_space: gym.Space, action_space: gym.Space) -> None:
         super()._set_up(observation_space, action_space)
         self.replay_buffer = ReplayBuffer(self.buffer_size, self.layout, self._replay_rng)
-        self._owned = self.actions.mask
         self._weights_changed()
 
     # ---------------------------------------------------------------- acting
@@ -82,21 +80,28 @@ class OffPolicyAgent(Agent):
         """Returns the best known actions (k [n], x [n, P]) for scaled observations [n, D]."""
 
     def _choose(self, observations: np.ndarray, deterministic: bool) -> tuple[np.ndarray, np.ndarray]:
-        if deterministic or self.exploration_rate == 0:
-            return self._greedy(observations)
-        pairs = [self._explore(row, self.exploration_rate, self._predict_rng) for row in observations]
-        return np.array([k for k, _ in pairs]), np.array([x for _, x in pairs])
+        k, x = self._greedy(observations)
+        if deterministic:
+            return k, x
+        noise = copy.deepcopy(self.action_noise)  # whoever asks for an action must not move the training's noise
+        k, x = k.copy(), x.copy()
+        for row in range(len(k)):
+            noise.reset()
+            k[row], x[row] = self._perturb(k[row], x[row], self.exploration_rate, noise, self._predict_rng)
+        return k, x
 
-    def _explore(self, observation: np.ndarray, epsilon: float, rng: np.random.Generator) -> tuple[int, np.ndarray]:
-        """Returns an ε-greedy action with parameter noise for one observation [D], parameters within [−1, 1]."""
+    def _perturb(
+        self, k: int, x: np.ndarray, epsilon: float, noise: exploration.ParameterNoise, rng: np.random.Generator
+    ) -> tuple[int, np.ndarray]:
+        """Returns a greedy action (k, x [P]) made ε-greedy and noisy, its parameters within [−1, 1]."""
         random = rng.random() < epsilon
-        if random and self.action_noise.replaces:
-            return int(rng.integers(self.actions.n)), self.action_noise.sample(rng, self.actions.parameter_size)
-        best, parameters = self._greedy(observation[None])
-        k, x = int(rng.integers(self.actions.n)) if random else int(best[0]), parameters[0]
-        if not self.action_noise.replaces:
-            x = x + self._owned[k] * self.action_noise.sample(rng, self.actions.parameter_size)
-        return k, np.clip(x, -1.0, 1.0)
+        if random:
+            k = int(rng.integers(self.actions.n))
+        if noise.replaces:
+            x = noise.sample(rng, len(x)) if random else x
+        else:
+            x = x + self.actions.mask[k] * noise.sample(rng, len(x))
+        return int(k), np.clip(x, -1.0, 1.0)
 
     # ---------------------------------------------------------------- learning
 
@@ -130,6 +135,8 @@ class OffPolicyAgent(Agent):
         total_timesteps, callback = self._set_up_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name or type(self).__name__, progress_bar
         )
+        if self._environment is not None and self._environment.episode_length == 0:
+            self.action_noise.reset()
         env = self.env  # Stable-Baselines3's callbacks find it in locals
         callback.on_training_start(locals(), globals())
         try:
@@ -147,12 +154,14 @@ class OffPolicyAgent(Agent):
         environment = self._environment
         assert environment is not None
         callback.on_rollout_start()
+        num_collected_episodes = 0
         for num_collected_steps in range(1, self.train_freq + 1):
             self.exploration_rate = self._epsilon()
             observation = environment.observation
             assert observation is not None
-            warming_up = self.num_timesteps < self.learning_starts
-            k, x = self._explore(observation, 1.0 if warming_up else self.exploration_rate, self._explore_rng)
+            epsilon = 1.0 if self.num_timesteps < self.learning_starts else self.exploration_rate
+            greedy_k, greedy_x = self._greedy(observation[None])
+            k, x = self._perturb(greedy_k[0], greedy_x[0], epsilon, self.action_noise, self._explore_rng)
             step = environment.step(k, x, self.num_timesteps + 1)
             self.num_timesteps += 1
             self.replay_buffer.add(
@@ -160,7 +169,9 @@ class OffPolicyAgent(Agent):
             )
             ended = step.terminated or step.truncated
             if ended:
+                num_collected_episodes += 1
                 self._end_episode(step)
+                environment.reset(self.num_timesteps)
             callback.update_locals(
                 {
                     "new_obs": step.raw_observation,
@@ -169,7 +180,7 @@ class OffPolicyAgent(Agent):
                     "dones": np.array([ended]),
                     "infos": [step.info],
                     "num_collected_steps": num_collected_steps,
-                    "num_collected_episodes": self._episode_num,
+                    "num_collected_episodes": num_collected_episodes,
                 }
             )
             if not callback.on_step():
@@ -253,6 +264,9 @@ class OffPolicyAgent(Agent):
 
     def _restore_replay(self, state: dict[str, np.ndarray]) -> None:
         self.replay_buffer.restore(state)
+        k = self.replay_buffer.rows[: len(self.replay_buffer), self.layout.k]
+        if not np.isin(k, np.arange(self.actions.n)).all():
+            raise ValueError(f"replay buffer holds discrete actions that are not in 0..{self.actions.n - 1}")
 
     def _progress(self) -> dict[str, Any]:
         environment = self._environment
@@ -267,15 +281,21 @@ class OffPolicyAgent(Agent):
             "ep_info_buffer": list(self.ep_info_buffer),
             "ep_success_buffer": list(self.ep_success_buffer),
             "episode": [environment.episode_return, environment.episode_length] if environment else [0.0, 0],
-            "rng": [rng.bit_generator.state for rng in (self._explore_rng, self._replay_rng, self._predict_rng)],
+            "rng": [rng.bit_generator.state for rng in self._rngs],
         }
 
     def _restore_progress(self, progress: dict[str, Any]) -> None:
-        self.num_timesteps, self._total_timesteps = progress["num_timesteps"], progress["total_timesteps"]
-        self._episode_num, self._n_updates = progress["episodes"], progress["n_updates"]
-        self.exploration_rate = progress["exploration_rate"]
-        self.action_noise.state = None if progress["noise"] is None else np.array(progress["noise"])
-        self.ep_info_buffer.extend(progress["ep_info_buffer"])
-        self.ep_success_buffer.extend(progress["ep_success_buffer"])
-        for rng, state in zip((self._explore_rng, self._replay_rng, self._predict_rng), progress["rng"], strict=True):
+        self.num_timesteps = check_integer("num_timesteps", progress["num_timesteps"], 0)
+        self._total_timesteps = check_integer("total_timesteps", progress["total_timesteps"], 0)
+        self._episode_num = check_integer("episodes", progress["episodes"], 0)
+        self._n_updates = check_integer("n_updates", progress["n_updates"], 0)
+        self.exploration_rate = check_range("exploration_rate", progress["exploration_rate"], at_least=0, to=1)
+        noise = progress["noise"]
+        if noise is not None and np.shape(noise) != (self.actions.parameter_size,):
+            raise ValueError(f"noise must be None or {self.actions.parameter_size} numbers, got {noise}")
+        self.action_noise.state = None if noise is None else np.array(noise, float)
+        for episode in progress["ep_info_buffer"]:
+            self.ep_info_buffer.append({key: check_range(key, value) for key, value in episode.items()})
+        self.ep_success_buffer.extend(bool(success) for success in progress["ep_success_buffer"])
+        for rng, state in zip(self._rngs, progress["rng"], strict=True):
             rng.bit_generator.state = state

@@ -16,7 +16,7 @@ from pamdp_agents.exploration import ParameterNoise
 from pamdp_agents.learner import Metrics, TrainState, Update, adam, clip_by_norm, polyak
 from pamdp_agents.networks import FlatNetwork, JointQ, ParameterActor
 from pamdp_agents.replay import Batch
-from pamdp_agents.validation import check_choice, check_positive, check_range
+from pamdp_agents.validation import check_bool, check_choice, check_positive, check_range
 
 ActorLossWeighting = Literal["sum", "average", "weighted", "random_weighted"]
 
@@ -48,7 +48,7 @@ class PDQN(OffPolicyAgent):
             (Keras initialisers, or their configurations).
         stats_window_size: Episodes over which the logged returns are averaged.
         tensorboard_log: Folder for TensorBoard's logs, or None.
-        verbose: 0 silent, 1 prints the settings and the log table, 2 debug.
+        verbose: 0 silent, 1 prints the settings and the log table.
         seed: Seed of the weights, the exploration, the replay samples and the environment.
         device: ``"auto"``, ``"cpu"``, ``"gpu"`` or a TensorFlow device name.
         strategy: How the gradient that reaches the action-parameters is changed; see
@@ -132,10 +132,10 @@ class PDQN(OffPolicyAgent):
         self.actor_tau = check_range("actor_tau", actor_tau, above=0, to=1)
         self.max_grad_norm = None if max_grad_norm is None else check_positive("max_grad_norm", max_grad_norm)
         self.loss = check_choice("loss", loss, ("mse", "huber"))
-        self.double_q = double_q
+        self.double_q = check_bool("double_q", double_q)
         self.passthrough = passthrough
         self.actor_loss_weighting = check_choice("actor_loss_weighting", actor_loss_weighting, WEIGHTINGS)
-        self.actor_loss_indexed = actor_loss_indexed
+        self.actor_loss_indexed = check_bool("actor_loss_indexed", actor_loss_indexed)
         super().__init__(
             policy,
             env,
@@ -193,7 +193,7 @@ class PDQN(OffPolicyAgent):
 
     def _greedy(self, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         q, actor = (self.learner.networks[name].model for name in ("q", "actor"))
-        if not (q.has_numpy and actor.has_numpy):
+        if q.numpy_activation is None or actor.numpy_activation is None:
             x, values = self._compiled_greedy(observations, *self.learner.weights().values())
             return values.numpy().argmax(1), x.numpy()
         if len(observations) > CACHED_ROWS:
@@ -240,7 +240,9 @@ class PDQN(OffPolicyAgent):
             elif self.actor_loss_weighting == "weighted":
                 weights = tf.reduce_mean(taken, 0)
             else:
-                weights = tf.random.stateless_uniform([n_actions], [self._update_seed, tf.cast(step, tf.int32)])
+                # Seeded by the batch, which the agent's seed draws: so nothing more has to be saved.
+                seed = tf.stack([tf.cast(step, tf.int32), tf.bitcast(tf.reduce_sum(batch.s), tf.int32)])
+                weights = tf.random.stateless_uniform([n_actions], seed)
                 weights /= tf.norm(weights)
             return weights * taken if self.actor_loss_indexed else weights[None]
 
@@ -257,6 +259,10 @@ class PDQN(OffPolicyAgent):
                 objective = tf.reduce_mean(tf.reduce_sum(term_weights(batch, step) * values, 1))
             ascent = x_tape.gradient(objective, x, unconnected_gradients="zero")
             changed = self.strategy(ascent, strategies.StrategyContext(x, low, high, td_error, batch.k, mask))
+            if changed.shape != ascent.shape:
+                raise ValueError(
+                    f"strategy must return a gradient of shape {ascent.shape}, it returned {changed.shape}"
+                )
             gradient = tape.gradient(x, weights, -changed, unconnected_gradients="zero")
             return gradient, -objective, _fraction(changed != ascent), _fraction(tf.abs(x) >= 1.0)
 
@@ -322,4 +328,4 @@ def _huber(error: tf.Tensor) -> tf.Tensor:
 
 def _fraction(condition: tf.Tensor) -> tf.Tensor:
     """The fraction of true elements; 0 of none."""
-    return tf.math.divide_no_nan(tf.reduce_sum(tf.cast(condition, tf.float32)), float(tf.size(condition)))
+    return tf.math.divide_no_nan(tf.reduce_sum(tf.cast(condition, tf.float32)), tf.cast(tf.size(condition), tf.float32))

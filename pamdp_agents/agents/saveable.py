@@ -14,11 +14,15 @@ import numpy as np
 from pamdp_agents import exploration, saving, strategies
 from pamdp_agents.environments import SingleEnvironment
 from pamdp_agents.learner import Learner, NetworkState, TrainState
+from pamdp_agents.networks import serialize_policy_kwargs
+from pamdp_agents.observations import ObservationTransform
+from pamdp_agents.validation import check_integer, check_range
 
 # Settings that are objects, and how each becomes a configuration.
 _SERIALIZERS: dict[str, Callable[[Any], Any]] = {
     "strategy": strategies.serialize,
     "action_noise": exploration.serialize,
+    "policy_kwargs": serialize_policy_kwargs,
 }
 
 
@@ -46,7 +50,8 @@ class SaveableAgent(ABC):
     observation_space: gym.Space
     action_space: gym.Space
     learner: Learner
-    num_timesteps: int
+    seed: int | None
+    observations: ObservationTransform
     _environment: SingleEnvironment | None
 
     @abstractmethod
@@ -62,6 +67,14 @@ class SaveableAgent(ABC):
         """Gives the agent an environment with the spaces it was made for."""
 
     @abstractmethod
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Seeds everything random."""
+
+    @abstractmethod
+    def _seed_env(self, seed: int | None) -> None:
+        """Seeds the environment's next reset."""
+
+    @abstractmethod
     def _progress(self) -> dict[str, Any]:
         """Returns what besides weights is needed to continue training, as JSON can hold it."""
 
@@ -71,8 +84,19 @@ class SaveableAgent(ABC):
 
     def settings(self) -> dict[str, Any]:
         """Returns all arguments of the constructor but ``env``, with the values in use."""
-        names = inspect.signature(type(self)).parameters
-        return {name: getattr(self, name) for name in names if name != "env"}
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters if name != "env"}
+
+    def config(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Returns the settings in two parts: those that JSON can hold, as it holds them, and the other objects."""
+        plain: dict[str, Any] = {}
+        objects: dict[str, Any] = {}
+        for name, value in self.settings().items():
+            try:
+                config = _SERIALIZERS[name](value) if name in _SERIALIZERS else value
+            except TypeError:
+                config = value
+            (plain if saving.is_plain(config) else objects)[name] = config
+        return plain, objects
 
     # ---------------------------------------------------------------- weights
 
@@ -112,7 +136,8 @@ class SaveableAgent(ABC):
             device: As in Stable-Baselines3; the weights go where the agent already is.
 
         Raises:
-            ValueError: A group or weight is missing, unknown, or of another shape. Nothing has been changed then.
+            ValueError: A group or weight is missing, unknown, of another shape or not finite. Nothing has been
+                changed then.
         """
         if isinstance(load_path_or_dict, Mapping):
             given = load_path_or_dict
@@ -131,6 +156,8 @@ class SaveableAgent(ABC):
             if shapes != expected:
                 raise ValueError(f"parameters of {group!r} have the shapes {shapes}, this agent's have {expected}")
             current[group] = {name: np.asarray(value, np.float32) for name, value in weights.items()}
+            if not all(np.isfinite(value).all() for value in current[group].values()):
+                raise ValueError(f"parameters of {group!r} must be finite numbers")
         self._load_parameters(current)
 
     def _load_parameters(self, parameters: Mapping[str, Mapping[str, np.ndarray]]) -> None:
@@ -167,21 +194,18 @@ class SaveableAgent(ABC):
             OSError: The file cannot be written; what was there before is untouched.
         """
         self._require_set_up("save")
-        plain: dict[str, Any] = {}
-        objects: dict[str, Any] = {}
         exclude, include = set(exclude or ()), set(include or ())
-        settings = self.settings()
-        if exclude - set(settings) or include - {"replay_buffer"}:
+        optional = [
+            name
+            for name, argument in inspect.signature(type(self)).parameters.items()
+            if argument.default != argument.empty
+        ]
+        if exclude - set(optional) or include - {"replay_buffer"}:
             raise ValueError(
-                f"exclude takes settings ({sorted(settings)}) and include takes ['replay_buffer']; got "
-                f"exclude={sorted(exclude)}, include={sorted(include)}"
+                f"exclude takes settings that have a default ({sorted(optional)}) and include takes "
+                f"['replay_buffer']; got exclude={sorted(exclude)}, include={sorted(include)}"
             )
-        for name in settings.keys() - exclude:
-            try:
-                value = _SERIALIZERS.get(name, lambda value: value)(settings[name])
-            except TypeError:
-                value = settings[name]
-            (plain if saving.is_plain(value) else objects)[name] = value
+        plain, objects = ({n: v for n, v in part.items() if n not in exclude} for part in self.config())
         arrays = {f"{group}:{name}": w for group, ws in self.get_parameters().items() for name, w in ws.items()}
         if self._environment is not None and self._environment.observation is not None:
             arrays["last_observation"] = self._environment.observation
@@ -189,7 +213,7 @@ class SaveableAgent(ABC):
             {
                 "agent": type(self).__name__,
                 "env": self._environment.name if self._environment else None,
-                "settings": {name: plain[name] for name in settings if name in plain},
+                "settings": plain,
                 "objects": sorted(objects),
                 "observation_space": saving.space_to_json(self.observation_space),
                 "action_space": saving.space_to_json(self.action_space),
@@ -240,35 +264,45 @@ class SaveableAgent(ABC):
         archive = saving.Archive.read(path)
         if print_system_info:
             print(f"saved with {archive.data.get('versions')}\nin use     {saving.versions()}")
-        wrong = [name for name, kind in _ENTRIES.items() if not isinstance(archive.data.get(name), kind)]
-        if wrong:
+        given = {**(custom_objects or {}), **kwargs}
+        if unknown := given.keys() - inspect.signature(cls).parameters.keys():
+            raise TypeError(f"{cls.__name__} has no settings {sorted(unknown)}, given to load")
+        if wrong := [name for name, kind in _ENTRIES.items() if not isinstance(archive.data.get(name), kind)]:
             raise saving.SavedFileError(f"{path} has no proper {' and '.join(wrong)} in data.json: it is damaged")
         if archive.data["agent"] != cls.__name__:
             name = archive.data["agent"]
             raise saving.SavedFileError(f"{path} holds an agent of class {name}: load it with {name}.load")
-        replaced = {**(custom_objects or {}), **kwargs}
-        settings = archive.data["settings"] | _objects(archive, path, replaced, trust) | {"device": device} | replaced
+        objects = _objects(archive, path, given, trust)
         try:
-            agent = cls(env=None, **settings)
-        except TypeError as error:
-            if replaced.keys() - inspect.signature(cls).parameters.keys():
+            agent = cls(env=None, **(archive.data["settings"] | objects | {"device": device} | given))
+            agent._restore(archive)
+        except Exception as error:
+            if given or device != "auto":  # what the caller gave may be at fault, and the error says so
                 raise
-            raise saving.SavedFileError(f"{path} has damaged settings: {error}") from error
-        agent._set_up(*(saving.space_from_json(archive.data[f"{kind}_space"]) for kind in ("observation", "action")))
-        last_observation = archive.arrays.pop("last_observation", None)
-        try:
-            agent.set_parameters(_grouped(archive.arrays))
-            agent._restore_progress(archive.data["progress"])
-            if archive.replay_buffer is not None:
-                agent._restore_replay(archive.replay_buffer)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise saving.SavedFileError(f"{path} does not fit its own settings, it is damaged: {error}") from error
+            raise saving.SavedFileError(f"{path} does not fit together, it is damaged: {error!r}") from error
+        if "seed" in given:
+            agent.set_random_seed(given["seed"])
         if env is not None:
             agent.set_env(env)
-            assert agent._environment is not None
-            if not force_reset and last_observation is not None:
-                agent._environment.resume(last_observation, *archive.data["progress"]["episode"])
+            agent._seed_env(agent.seed)
+            if not force_reset and "last_observation" in archive.arrays:
+                assert agent._environment is not None
+                agent._environment.resume(archive.arrays["last_observation"], *archive.data["progress"]["episode"])
         return agent
+
+    def _restore(self, archive: saving.Archive) -> None:
+        """Fills an agent that has only settings with what the file holds; raises anything if the file is damaged."""
+        self._set_up(*(saving.space_from_json(archive.data[f"{kind}_space"]) for kind in ("observation", "action")))
+        self.set_parameters(_grouped(archive.arrays))
+        self._restore_progress(archive.data["progress"])
+        episode_return, episode_length = archive.data["progress"]["episode"]
+        check_range("episode return", episode_return)
+        check_integer("episode length", episode_length, 0)
+        observation = archive.arrays.get("last_observation", np.zeros(self.observations.size, np.float32))
+        if observation.shape != (self.observations.size,) or not np.isfinite(observation).all():
+            raise ValueError(f"last_observation must be {self.observations.size} finite numbers, got {observation}")
+        if archive.replay_buffer is not None:
+            self._restore_replay(archive.replay_buffer)
 
     def _replay_state(self) -> dict[str, np.ndarray]:
         raise ValueError(f"{type(self).__name__} has no replay buffer")
@@ -283,6 +317,8 @@ class SaveableAgent(ABC):
 
 def _objects(archive: saving.Archive, path: Any, replaced: Mapping[str, Any], trust: bool) -> dict[str, Any]:
     """The settings that the file holds as a pickle, unless they are all replaced."""
+    if not all(isinstance(name, str) for name in archive.data["objects"]):
+        raise saving.SavedFileError(f"{path} has no proper objects in data.json: it is damaged")
     needed = set(archive.data["objects"]) - set(replaced)
     if not needed:
         return {}
