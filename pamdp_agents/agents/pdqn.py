@@ -311,7 +311,7 @@ def _compile_greedy(q: FlatNetwork, actor: FlatNetwork, n_observations: int) -> 
     return greedy
 
 
-CACHED_ROWS = 256  # as many observations as have their hidden layers within the processor's cache
+CACHED_ROWS = 128  # as many observations as have their hidden layers within the processor's cache
 WEIGHTINGS = ("sum", "average", "weighted", "random_weighted")
 
 
