@@ -135,8 +135,8 @@ class Learner:
         return metrics
 
     def weights(self) -> dict[str, np.ndarray]:
-        """Returns each network's flat weights, float32 [size]."""
-        state = self.state.numpy()
+        """Returns each network's flat weights, float32 [size]: read-only views of the state, which is never changed."""
+        state = np.asarray(memoryview(self.state))  # unlike .numpy(), no copy
         return {name: state[self._sections[name, "weights"]] for name in self.networks}
 
     def unload(self) -> TrainState:

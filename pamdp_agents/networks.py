@@ -8,6 +8,7 @@ Weights start as in the published P-DQN and MP-DQN: He-normal hidden layers, zer
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeGuard
 
@@ -128,7 +129,7 @@ class ParameterActor(NumPyModel):
         self.n_parameters, self.squash = n_parameters, squash
         activation = _activation(activation_fn)
         self.numpy_activation = _numpy_activation(activation)
-        self.passthrough_weight, self.passthrough_bias = _read_passthrough(passthrough, n_observations, n_parameters)
+        self.passthrough = _read_passthrough(passthrough, n_observations, n_parameters)
         if n_parameters:
             output_initializer = output_initializer or keras.initializers.RandomNormal(stddev=1e-4)
             self.hidden = _hidden_layers(net_arch, activation)
@@ -144,10 +145,12 @@ class ParameterActor(NumPyModel):
         h = observation
         for layer in self.hidden:
             h = layer(h)
-        initial = observation @ self.passthrough_weight + self.passthrough_bias
-        if self.squash:
-            return tf.tanh(self.out(h) + tf.atanh(tf.clip_by_value(initial, -0.999, 0.999)))
-        return self.out(h) + initial
+        output = self.out(h)
+        if self.passthrough is not None:
+            weight, bias = self.passthrough
+            initial = observation @ weight + bias
+            output += tf.atanh(tf.clip_by_value(initial, -0.999, 0.999)) if self.squash else initial
+        return tf.tanh(output) if self.squash else output
 
     def numpy_call(self, weights: Sequence[Array], observation: Array) -> Array:
         """The same in NumPy, for the given weights (in the order of ``trainable_variables``)."""
@@ -157,17 +160,19 @@ class ParameterActor(NumPyModel):
         for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
             h = activation(_dense(h, kernel, bias))
         output = _dense(h, *weights[-2:])
-        initial = observation @ self.passthrough_weight + self.passthrough_bias
-        if self.squash:
-            return np.tanh(output + np.arctanh(np.clip(initial, -0.999, 0.999)))
-        return output + initial
+        if self.passthrough is not None:
+            initial = _dense(observation, *self.passthrough)
+            output += np.arctanh(np.clip(initial, -0.999, 0.999)) if self.squash else initial
+        return np.tanh(output) if self.squash else output
 
 
 def _read_passthrough(
     passthrough: dict[str, Any] | None, n_observations: int, n_parameters: int
-) -> tuple[Array, Array]:
-    """Returns the passthrough as (weight [n_observations, P], bias [P])."""
-    given = dict(passthrough or {})
+) -> tuple[Array, Array] | None:
+    """Returns the passthrough as (weight [n_observations, P], bias [P]), or None."""
+    if passthrough is None:
+        return None
+    given = dict(passthrough)
     weight = np.asarray(given.pop("weight", np.zeros((n_parameters, n_observations))), np.float32)
     bias = np.asarray(given.pop("bias", np.zeros(n_parameters)), np.float32)
     if given or weight.shape != (n_parameters, n_observations) or bias.shape != (n_parameters,):
@@ -310,7 +315,7 @@ class FlatNetwork:
         self.names = [variable.path.removeprefix(f"{model.name}/") for variable in model.trainable_variables]
         self._shapes = [tuple(variable.shape) for variable in model.trainable_variables]
         self._sizes = [int(np.prod(shape)) for shape in self._shapes]
-        self._ends = np.cumsum(self._sizes, dtype=int)
+        self._ends = list(itertools.accumulate(self._sizes))
         self.size = sum(self._sizes)
 
     def initial(self) -> Array:
@@ -326,10 +331,11 @@ class FlatNetwork:
         if not self.size:
             return []
         if isinstance(flat, np.ndarray):
-            parts, reshape = np.split(flat, self._ends[:-1]), np.reshape
-        else:  # one split: its gradient is one concatenation, where each slice's would be a padded vector
-            parts, reshape = tf.split(flat, self._sizes), tf.reshape
-        return [reshape(part, shape) for part, shape in zip(parts, self._shapes, strict=True)]
+            ends = zip(self._ends, self._sizes, self._shapes, strict=True)
+            return [flat[end - size : end].reshape(shape) for end, size, shape in ends]
+        # One split: its gradient is one concatenation, where each slice's would be a padded vector.
+        parts = tf.split(flat, self._sizes)
+        return [tf.reshape(part, shape) for part, shape in zip(parts, self._shapes, strict=True)]
 
     def __call__(self, flat: tf.Tensor, *inputs: tf.Tensor) -> tf.Tensor:
         """Calls the model with the weights in the vector."""
