@@ -13,7 +13,31 @@ from numpy.typing import ArrayLike, NDArray
 from pamdp_agents.spaces import ParameterizedActionSpace
 
 
-class HybridActionWrapper(gym.ActionWrapper[Any, Any, Any], gym.utils.RecordConstructorArgs):
+class _ParameterizedActionWrapper(gym.ActionWrapper[Any, Any, Any], gym.utils.RecordConstructorArgs):
+    """What both wrappers share: the wrapped environment's action space, read as a parameterised one."""
+
+    def __init__(
+        self,
+        env: gym.Env[Any, Any],
+        parameter_sizes: Sequence[int] | None = None,
+        parameter_mask: ArrayLike | None = None,
+    ) -> None:
+        # As plain lists: an environment's spec is compared with == and written as JSON.
+        gym.utils.RecordConstructorArgs.__init__(
+            self,
+            parameter_sizes=None if parameter_sizes is None else [int(size) for size in parameter_sizes],
+            parameter_mask=None if parameter_mask is None else np.asarray(parameter_mask).tolist(),
+        )
+        gym.ActionWrapper.__init__(self, env)
+        self._inner = ParameterizedActionSpace(env.action_space, parameter_sizes, parameter_mask)
+        self.action_space = self._presented()
+
+    def _presented(self) -> gym.Space[Any]:
+        """The action space that the wrapper presents."""
+        raise NotImplementedError(f"{type(self).__name__} must define _presented()")
+
+
+class HybridActionWrapper(_ParameterizedActionWrapper):
     """Presents any parameterised action space as `Tuple(Discrete(K), Tuple(Box × K))`.
 
     The boxes are 1-D float32, the k-th holds the parameters of discrete action k in the environment's units.
@@ -30,17 +54,9 @@ class HybridActionWrapper(gym.ActionWrapper[Any, Any, Any], gym.utils.RecordCons
         ValueError: If it is unbounded, if the arguments do not fit it, or if it needs one of them.
     """
 
-    def __init__(
-        self,
-        env: gym.Env[Any, Any],
-        parameter_sizes: Sequence[int] | None = None,
-        parameter_mask: ArrayLike | None = None,
-    ) -> None:
-        _record_arguments(self, parameter_sizes, parameter_mask)
-        gym.ActionWrapper.__init__(self, env)
-        self._inner = ParameterizedActionSpace(env.action_space, parameter_sizes, parameter_mask)
+    def _presented(self) -> gym.Space[Any]:
         self._outer = ParameterizedActionSpace(self._inner.canonical_space)
-        self.action_space = self._outer.space
+        return self._outer.space
 
     def action(self, action: tuple[int, tuple[NDArray[np.float32], ...]]) -> Any:
         """The wrapped environment's action for `(k, (x_0, …, x_{K−1}))`.
@@ -61,7 +77,7 @@ class HybridActionWrapper(gym.ActionWrapper[Any, Any, Any], gym.utils.RecordCons
         return self._outer.compose(*self._inner.decompose(action))
 
 
-class FlattenHybridAction(gym.ActionWrapper[Any, Any, Any], gym.utils.RecordConstructorArgs):
+class FlattenHybridAction(_ParameterizedActionWrapper):
     """Presents any parameterised action space as one Box, for agents that know no other, such as SB3's.
 
     The Box has K + P components in [−1, 1]: a score for each discrete action, of which the highest is taken
@@ -78,16 +94,8 @@ class FlattenHybridAction(gym.ActionWrapper[Any, Any, Any], gym.utils.RecordCons
         ValueError: If it is unbounded, if the arguments do not fit it, or if it needs one of them.
     """
 
-    def __init__(
-        self,
-        env: gym.Env[Any, Any],
-        parameter_sizes: Sequence[int] | None = None,
-        parameter_mask: ArrayLike | None = None,
-    ) -> None:
-        _record_arguments(self, parameter_sizes, parameter_mask)
-        gym.ActionWrapper.__init__(self, env)
-        self._inner = ParameterizedActionSpace(env.action_space, parameter_sizes, parameter_mask)
-        self.action_space = Box(-1.0, 1.0, (self._inner.n + self._inner.parameter_size,), np.float32)
+    def _presented(self) -> gym.Space[Any]:
+        return Box(-1.0, 1.0, (self._inner.n + self._inner.parameter_size,), np.float32)
 
     def action(self, action: ArrayLike) -> Any:
         """The wrapped environment's action for K scores and P scaled parameters, float [K + P].
@@ -119,16 +127,3 @@ class FlattenHybridAction(gym.ActionWrapper[Any, Any, Any], gym.utils.RecordCons
         scores = np.full(self._inner.n, -1.0, dtype=np.float32)
         scores[k] = 1.0
         return np.concatenate([scores, x])
-
-
-def _record_arguments(
-    wrapper: gym.utils.RecordConstructorArgs,
-    parameter_sizes: Sequence[int] | None,
-    parameter_mask: ArrayLike | None,
-) -> None:
-    """Records the arguments as plain lists: an environment's spec is compared with == and written as JSON."""
-    gym.utils.RecordConstructorArgs.__init__(
-        wrapper,
-        parameter_sizes=None if parameter_sizes is None else [int(size) for size in parameter_sizes],
-        parameter_mask=None if parameter_mask is None else np.asarray(parameter_mask).tolist(),
-    )
