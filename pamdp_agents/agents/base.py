@@ -86,10 +86,7 @@ class Agent(SaveableAgent):
         self._custom_logger = False
         self._environment: SingleEnvironment | None = None
         if env is not None:
-            made = gym.make(env) if isinstance(env, str) else env
-            _check_env_type(made)
-            self._set_up(made.observation_space, made.action_space)
-            self.set_env(made)
+            self.set_env(env)
             self._seed_env(self.seed)
             if self.verbose:
                 print(f"{type(self).__name__} on {self._env_name()} with " + _listed(self.settings()))
@@ -136,7 +133,7 @@ class Agent(SaveableAgent):
         Raises:
             FileNotFoundError: None comes with the library for this agent and environment.
         """
-        made = gym.make(env) if isinstance(env, str) else env
+        made = _made(env)
         if made.spec is None:
             raise FileNotFoundError(f"{made} has no registered id, so there is no pretrained agent for it")
         return cls.load(pretrained.path(cls.__name__, made.spec.id), env=made, **kwargs)
@@ -192,8 +189,7 @@ class Agent(SaveableAgent):
             ValueError: Its spaces differ from those the agent was made for.
             TypeError: It is not a Gymnasium environment.
         """
-        made = gym.make(env) if isinstance(env, str) else env
-        _check_env_type(made)
+        made = _made(env)
         if not hasattr(self, "observation_space"):
             self._set_up(made.observation_space, made.action_space)
         for kind, own, given in (
@@ -287,10 +283,7 @@ class Agent(SaveableAgent):
             self._environment.reset(self.num_timesteps)
         if not self._custom_logger:
             self._logger = self._make_logger(tb_log_name, reset_num_timesteps)
-        listed = list(callback) if isinstance(callback, list | tuple) else [] if callback is None else [callback]
-        if progress_bar:
-            listed.append(callbacks.ProgressBarCallback())
-        one = callbacks.as_callback(listed)
+        one = callbacks.as_callback([callback, callbacks.ProgressBarCallback()] if progress_bar else callback)
         one.init_callback(self)
         return total_timesteps, one
 
@@ -330,12 +323,15 @@ def _check_constructor(agent_class: type) -> None:
         )
 
 
-def _check_env_type(env: Any) -> None:
-    if not isinstance(env, gym.Env):
+def _made(env: gym.Env | str) -> gym.Env:
+    """Returns the environment of an id, or the one given."""
+    made = gym.make(env) if isinstance(env, str) else env
+    if not isinstance(made, gym.Env):
         raise TypeError(
             f"env must be a Gymnasium environment or its id, got {type(env).__name__}; vector environments are not "
             "accepted yet: pass one environment"
         )
+    return made
 
 
 def _find_device(device: str) -> str | None:
