@@ -19,6 +19,8 @@ import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
+from pamdp_agents.replay import Batch
+
 Row = tuple[str, str, float, float, float]
 DOMAINS = {"pamdp/Platform-v0": "platform", "pamdp/Goal-v0": "goal"}
 SIZES = {  # those of the published agents, whatever settings learn best
@@ -60,12 +62,12 @@ class LearnerBenchmark:
 
     def steps_per_second(self, steps: int, fused: int) -> float:
         """Returns steps per second, with as many updates as steps, ``fused`` of them in one call."""
-        self.agent._train(fused)  # compiled before the clock starts
+        self.agent._train(fused, varying=False)  # compiled before the clock starts
         start = time.perf_counter()
         for t in range(steps):
             self._act_and_insert(t)
             if (t + 1) % fused == 0:
-                self.agent._train(fused)
+                self.agent._train(fused, varying=False)
         return steps / (time.perf_counter() - start)
 
     def predict_milliseconds(self, calls: int) -> float:
@@ -83,9 +85,9 @@ class LearnerBenchmark:
         return self.rng.uniform(space.low, space.high, (n, *space.shape))
 
     def _act_and_insert(self, t: int) -> None:
-        observation = self.observations[t % 1000]
-        k, x = self.agent._greedy(observation[None])
-        self.agent.replay_buffer.add(observation, k[0], x[0], 0.1, self.observations[(t + 1) % 1000], False)
+        before, after = (self.observations[i % 1000][None] for i in (t, t + 1))
+        k, x = self.agent._greedy(before)
+        self.agent.replay_buffer.add(Batch(before, k, x, np.array([0.1]), after, np.array([False])))
 
 
 def _median_seconds(call: Callable[[], object], calls: int) -> float:

@@ -1,42 +1,52 @@
-"""The agent's side of an environment: canonical actions in, scaled and checked observations out, episodes counted."""
+"""The agent's side of its environments: canonical actions in, scaled and checked observations out, episodes counted."""
 
 from __future__ import annotations
 
-import math
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import gymnasium as gym
 import numpy as np
+from numpy.typing import NDArray
 
+from pamdp_agents.environment_kinds import kind_of
 from pamdp_agents.observations import ObservationTransform
 from pamdp_agents.spaces import ParameterizedActionSpace
+from pamdp_agents.vec_normalize import SampleNormalization, find_vec_normalize
+
+Float32 = NDArray[np.float32]
 
 
 class Step(NamedTuple):
-    """What one environment step gave.
+    """What one step of n environments gave.
 
     Attributes:
-        action: The action as the environment took it.
-        raw_observation: The observation as the environment gave it.
-        observation: The same scaled, float32 [D]; the last of its episode if the episode ended.
-        reward: The environment's reward.
-        terminated: Whether the episode really ended.
-        truncated: Whether it was cut off.
-        info: The environment's info; at an episode's end with ``"episode"``: {"r": return, "l": length, "t": seconds}.
+        actions: The actions as the environments took them.
+        raw_observations: The observations as the environments gave them.
+        before: The observations acted on, as they are stored, float32 [n, D].
+        after: Those that followed, float32 [n, D]; the last of its episode where an episode ended.
+        rewards: float64 [n], as they are stored.
+        terminated: Whether the episode really ended, bool [n].
+        truncated: Whether it was cut off, bool [n].
+        ended: Either of them, bool [n].
+        played: False where the step was only a reset, bool [n].
+        infos: n infos; where an episode ended, with ``"episode"``: {"r": return, "l": length, "t": seconds}.
     """
 
-    action: Any
-    raw_observation: Any
-    observation: np.ndarray
-    reward: float
-    terminated: bool
-    truncated: bool
-    info: dict[str, Any]
+    actions: Any
+    raw_observations: Any
+    before: Float32
+    after: Float32
+    rewards: NDArray[np.float64]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    ended: NDArray[np.bool_]
+    played: NDArray[np.bool_]
+    infos: list[dict[str, Any]]
 
 
-class SingleEnvironment:
-    """One Gymnasium environment.
+class TrainingEnvironments:
+    """The n environments of an agent: one Gymnasium environment, or a vector environment of any kind.
 
     Args:
         env: The environment.
@@ -44,100 +54,185 @@ class SingleEnvironment:
         actions: Converts its actions.
 
     Attributes:
-        observation: The current observation, scaled, float32 [D]; None where the next step must be a reset: before the
-            first one, after an episode's end, and after a step that failed.
-        episode_return: Sum of rewards of the current episode.
-        episode_length: Steps of the current episode.
+        observations: The current observations, float32 [n, D]; None where the next call must be :meth:`reset`: before
+            the first one, and after a step that failed or was interrupted.
+        episode_returns: Sum of rewards of each current episode, float64 [n].
+        episode_lengths: Steps of each current episode, int64 [n].
         next_seed: The seed of the next reset, None for none.
+        normalization: What ``VecNormalize`` does to observations and rewards, or None.
     """
 
-    num_envs = 1
-
-    def __init__(self, env: gym.Env, observations: ObservationTransform, actions: ParameterizedActionSpace):
-        self.env, self._observations, self._actions = env, observations, actions
-        self.name = env.spec.id if env.spec else type(env.unwrapped).__name__
-        self.observation: np.ndarray | None = None
-        self.episode_return, self.episode_length = 0.0, 0
+    def __init__(self, env: Any, observations: ObservationTransform, actions: ParameterizedActionSpace):
+        self._kind, self._transform, self._actions = kind_of(env), observations, actions
+        self.num_envs, self.name = self._kind.num_envs, self._kind.name
+        vec_normalize = find_vec_normalize(env)
+        self.normalization = None if vec_normalize is None else SampleNormalization(vec_normalize, observations)
+        self.observations: Float32 | None = None
+        self._stored: Float32 | None = None  # the same as they are stored: not normalised
+        self._ended = np.zeros(self.num_envs, dtype=bool)
+        self.episode_returns = np.zeros(self.num_envs)
+        self.episode_lengths = np.zeros(self.num_envs, dtype=np.int64)
         self.next_seed: int | None = None
         self._start = time.perf_counter()
 
     def reset(self, timestep: int) -> None:
-        """Starts a new episode.
+        """Starts n new episodes.
 
         Args:
             timestep: Number of the last step, for error messages.
 
         Raises:
             TypeError: The environment's reset does not take a seed or does not return (observation, info).
-            ValueError: Its observation is not finite.
+            ValueError: An observation is not finite.
         """
         seed, self.next_seed = self.next_seed, None
-        self.observation = None
-        try:
-            result = self.env.reset(seed=seed)
-        except TypeError as error:
-            if "seed" not in str(error):
-                raise
-            raise TypeError(f"environment {self.name}: reset(seed=...) must take a seed ({error}); {UPDATE}") from error
-        if not (isinstance(result, tuple) and len(result) == 2):
-            raise TypeError(
-                f"environment {self.name}: reset must return (observation, info), it returned {result!r}; {UPDATE}"
-            )
-        self.observation = self._finite(result[0], f"the reset after step {timestep}")
-        self.episode_return, self.episode_length = 0.0, 0
+        self.observations = None
+        self._ended = np.zeros(self.num_envs, dtype=bool)
+        self.episode_returns[:], self.episode_lengths[:] = 0.0, 0
+        self.observations, self._stored = self._read(self._kind.reset(seed), f"the reset after step {timestep}")
 
-    def resume(self, observation: np.ndarray | None, episode_return: float, episode_length: int) -> None:
-        """Goes on in the middle of an episode, where the environment already stands."""
-        self.observation, self.episode_return, self.episode_length = observation, episode_return, episode_length
-        self.next_seed = None
-
-    def step(self, k: int, x: np.ndarray, timestep: int) -> Step:
-        """Takes a canonical action. At an episode's end, :meth:`reset` is the caller's next call.
+    def step(self, k: NDArray[Any], x: NDArray[Any], timestep: int) -> Step:
+        """Takes n canonical actions. :meth:`reset_ended` is the caller's next call.
 
         Args:
-            k: Discrete action.
-            x: Parameters of all actions, scaled to [−1, 1], float [P].
+            k: Discrete actions, int [n].
+            x: Parameters of all actions, scaled to [−1, 1], float [n, P].
             timestep: Number of the step, for error messages.
 
         Raises:
-            TypeError: The environment's step does not return Gymnasium's five values.
-            ValueError: It returned a reward or observation that is not finite.
+            TypeError: A Gymnasium environment's step does not return Gymnasium's five values.
+            ValueError: An environment returned a reward or observation that is not finite.
         """
-        self.observation = None
-        action = self._actions.to_env(k, x)
-        result = self.env.step(action)
-        if not (isinstance(result, tuple) and len(result) == 5 and isinstance(result[4], dict)):
-            raise TypeError(
-                f"environment {self.name}: step must return (observation, reward, terminated, truncated, info), it "
-                f"returned {result!r}; {UPDATE}"
-            )
-        raw_observation, reward, terminated, truncated, info = result
-        if reward is None or not math.isfinite(reward):
+        before, self.observations = self._stored, None
+        assert before is not None
+        actions = self._kind.compose(self._actions, k, x)
+        outcome = self._kind.step(actions)
+        rewards, played = outcome.rewards, outcome.played
+        if self.normalization is not None:
+            rewards = self.normalization.original_rewards()
+        if not np.isfinite(rewards).all():
             raise ValueError(
-                f"environment {self.name} returned the reward {reward} at step {timestep} for the action {action}; "
-                f"{STOPPED}"
+                f"environment {self.name} returned the reward {_only(rewards)} at step {timestep} for the action "
+                f"{_only(actions)}; {STOPPED}"
             )
-        observation = self._finite(raw_observation, f"step {timestep}, after the action {action}")
-        self.episode_return += float(reward)
-        self.episode_length += 1
-        if terminated or truncated:
-            given = info.get("episode")
+        self._next = self._read(outcome.observations, f"step {timestep}", actions)
+        after = self._next[1]
+        if outcome.final_observations:
+            after = after.copy()
+            for i, final in outcome.final_observations.items():
+                original = final if self.normalization is None else self.normalization.original(final)
+                after[i] = self._transform(original)
+                self._check(after[i], original, f"step {timestep}", actions)
+        self.episode_returns += np.where(played, rewards, 0.0)
+        self.episode_lengths += played
+        ended = (outcome.terminated | outcome.truncated) & played
+        infos = outcome.infos
+        for i in np.flatnonzero(ended).tolist():
+            given = infos[i].get("episode")
             if not (isinstance(given, dict) and {"r", "l"} <= given.keys()):  # Gymnasium's and SB3's recorders give it
                 seconds = round(time.perf_counter() - self._start, 6)
-                info = info | {"episode": {"r": self.episode_return, "l": self.episode_length, "t": seconds}}
-        else:
-            self.observation = observation
-        return Step(action, raw_observation, observation, float(reward), bool(terminated), bool(truncated), info)
+                episode = {"r": float(self.episode_returns[i]), "l": int(self.episode_lengths[i]), "t": seconds}
+                infos[i] = infos[i] | {"episode": episode}
+        self._ended = ended
+        return Step(
+            actions,
+            outcome.observations,
+            before,
+            after,
+            rewards,
+            outcome.terminated,
+            outcome.truncated,
+            ended,
+            played,
+            infos,
+        )
 
-    def _finite(self, raw_observation: Any, when: str) -> np.ndarray:
-        observation = self._observations(raw_observation)
-        if not np.isfinite(observation).all():
+    def reset_ended(self, timestep: int) -> Any | None:
+        """Starts new episodes where the last step ended one.
+
+        Args:
+            timestep: Number of the last step, for error messages.
+
+        Returns:
+            The current observations as the environments gave them, or None if they are still those of the last step.
+        """
+        given = None
+        if self._ended.any():
+            self.episode_returns[self._ended], self.episode_lengths[self._ended] = 0.0, 0
+            given = self._kind.reset_ended()
+            if given is not None:
+                self._next = self._read(given, f"the reset after step {timestep}")
+        self.observations, self._stored = self._next
+        return given
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns where the environments stand, as arrays, for :meth:`resume`; nothing before the first reset."""
+        if self.observations is None or self._stored is None:
+            return {}
+        return {
+            "last_observation": self.observations,
+            "last_stored_observation": self._stored,
+            "pending_resets": self._kind.pending_resets,
+            "episode_returns": self.episode_returns,
+            "episode_lengths": self.episode_lengths,
+        }
+
+    def resume(self, state: Mapping[str, np.ndarray]) -> None:
+        """Goes on in the middle of episodes, where the environments already stand.
+
+        Args:
+            state: What :meth:`state` returned.
+
+        Raises:
+            ValueError: It is that of another number of environments.
+        """
+        if not state:
+            return
+        n = len(state["last_observation"])
+        if n != self.num_envs:
+            raise ValueError(f"env has {self.num_envs} environments, but to go on without a reset it must have {n}")
+        self.observations, self._stored = state["last_observation"], state["last_stored_observation"]
+        self._kind.pending_resets = state["pending_resets"].copy()
+        self.episode_returns, self.episode_lengths = state["episode_returns"].copy(), state["episode_lengths"].copy()
+        self.next_seed = None
+
+    def _read(self, given: Any, when: str, actions: Any = None) -> tuple[Float32, Float32]:
+        """Returns observations as they are acted on and as they are stored."""
+        observations = self._kind.transform(self._transform, given)
+        self._check(observations, given, when, actions)
+        if self.normalization is None:
+            return observations, observations
+        return observations, self._kind.transform(self._transform, self.normalization.original_observations())
+
+    def _check(self, observations: Float32, given: Any, when: str, actions: Any) -> None:
+        if not np.isfinite(observations).all():
+            after = "" if actions is None else f", after the action {_only(actions)}"
             raise ValueError(
-                f"environment {self.name} returned an observation that is not finite at {when}: {raw_observation}; "
+                f"environment {self.name} returned an observation that is not finite at {when}{after}: {given}; "
                 f"{STOPPED}"
             )
-        return observation
 
 
-UPDATE = "update the environment to Gymnasium's interface of version 1.0, or wrap it"
+def _only(values: Any) -> Any:
+    """What is in a list or array of one; else all of it."""
+    return values[0] if isinstance(values, list | np.ndarray) and len(values) == 1 else values
+
+
+def check_state(arrays: Mapping[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
+    """Returns from a saved agent's arrays those that :meth:`TrainingEnvironments.resume` takes, if they are there.
+
+    Raises:
+        ValueError: They do not fit together, or are not finite.
+    """
+    if "last_observation" not in arrays:
+        return {}
+    n = len(np.atleast_1d(arrays["last_observation"]))
+    shapes: dict[str, tuple[int, ...]] = {"last_observation": (n, size), "last_stored_observation": (n, size)}
+    shapes |= dict.fromkeys(("pending_resets", "episode_returns", "episode_lengths"), (n,))
+    for name, shape in shapes.items():
+        if name not in arrays or arrays[name].shape != shape or not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} must be finite numbers of shape {shape}, got {arrays.get(name)}")
+    return {name: arrays[name] for name in shapes}
+
+
 STOPPED = "training stopped before it was stored, and the agent can still be saved"

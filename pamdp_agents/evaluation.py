@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector.utils import concatenate, create_empty_array
 from gymnasium.wrappers import RecordEpisodeStatistics
 from numpy.typing import NDArray
 
+from pamdp_agents.environment_kinds import Environment, kind_of
 from pamdp_agents.validation import check_integer
 
 
@@ -31,7 +31,7 @@ class Policy(Protocol):
 
 def evaluate_policy(
     model: Policy,
-    env: gym.Env | gym.vector.VectorEnv | str | Any,
+    env: Environment | str,
     n_eval_episodes: int = 10,
     deterministic: bool = True,
     render: bool = False,
@@ -83,9 +83,9 @@ def evaluate_policy(
             )  # fmt: skip
         finally:
             env.close()
-    driver = _drive(env)
+    environments = kind_of(env)
     is_monitor_wrapped = _is_monitor_wrapped(env)
-    n_envs = driver.num_envs
+    n_envs = environments.num_envs
     episode_rewards: list[float] = []
     episode_lengths: list[int] = []
     episode_counts = np.zeros(n_envs, dtype=int)
@@ -94,16 +94,18 @@ def evaluate_policy(
     current_lengths = np.zeros(n_envs, dtype=int)
 
     # The names below are SB3's, since callbacks read them.
-    observations = driver.reset(seed)
+    observations = environments.reset(seed)
     states = None
     while (episode_counts < episode_count_targets).any():
         actions, states = model.predict(
-            observations, state=states, episode_start=driver.episode_starts, deterministic=deterministic
+            observations, state=states, episode_start=environments.episode_starts, deterministic=deterministic
         )
-        new_observations, rewards, dones, infos = driver.step(actions)
-        current_rewards += np.where(driver.played, rewards, 0.0)
-        current_lengths += driver.played
-        for i in np.flatnonzero(driver.played & (episode_counts < episode_count_targets)).tolist():
+        outcome = environments.step(actions if environments.is_vector else [actions])
+        new_observations, rewards, infos, played = outcome.observations, outcome.rewards, outcome.infos, outcome.played
+        dones = outcome.terminated | outcome.truncated
+        current_rewards += np.where(played, rewards, 0.0)
+        current_lengths += played
+        for i in np.flatnonzero(played & (episode_counts < episode_count_targets)).tolist():
             reward, done, info = rewards[i], dones[i], infos[i]
             if callback is not None:
                 callback(locals(), globals())
@@ -122,7 +124,8 @@ def evaluate_policy(
                 episode_counts[i] += 1
             current_rewards[i] = 0.0
             current_lengths[i] = 0
-        observations = new_observations
+        first_observations = environments.reset_ended()
+        observations = new_observations if first_observations is None else first_observations
         if render:
             env.render()
 
@@ -139,23 +142,6 @@ def make_eval_env(env_id: str) -> gym.Env:
     return RecordEpisodeStatistics(gym.make(env_id))
 
 
-def batch_actions(env: gym.vector.VectorEnv, actions: Any) -> Any:
-    """Turn a list of n actions into what `step` of a Gymnasium vector environment takes.
-
-    Args:
-        env: A vector environment of n environments.
-        actions: A list of n elements of `env.single_action_space`; anything else counts as batched already.
-
-    Returns:
-        An element of `env.action_space`.
-    """
-    if not isinstance(actions, list):
-        return actions
-    space = env.single_action_space
-    out: Any = create_empty_array(space, n=env.num_envs)
-    return concatenate(space, actions, out)
-
-
 def _warn_of_missing_statistics() -> None:
     warnings.warn(
         "The evaluation environment has no RecordEpisodeStatistics wrapper, so returns and lengths are "
@@ -164,103 +150,6 @@ def _warn_of_missing_statistics() -> None:
         UserWarning,
         stacklevel=3,
     )
-
-
-def _drive(env: Any) -> _SingleEnv | _GymnasiumVectorEnv | _SB3VecEnv:
-    if hasattr(env, "single_action_space"):
-        return _GymnasiumVectorEnv(env)
-    if hasattr(env, "num_envs"):
-        return _SB3VecEnv(env)
-    if hasattr(env, "reset") and hasattr(env, "step"):
-        return _SingleEnv(env)
-    raise TypeError(
-        "env must be a Gymnasium environment or vector environment, an SB3 VecEnv or the id of a registered "
-        f"environment, got {env!r}"
-    )
-
-
-class _SingleEnv:
-    """One environment, one observation and one action at a time, as a batch of one."""
-
-    num_envs = 1
-
-    def __init__(self, env: gym.Env) -> None:
-        self.env = env
-        self.played = np.ones(1, dtype=bool)
-
-    def reset(self, seed: int | None) -> Any:
-        self.episode_starts = np.ones(1, dtype=bool)
-        return self.env.reset(seed=seed)[0]
-
-    def step(self, action: Any) -> tuple[Any, Any, Any, Sequence[dict[str, Any]]]:
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        done = bool(terminated or truncated)
-        if done:
-            observation, _ = self.env.reset()
-        self.episode_starts = np.array([done])
-        return observation, [float(reward)], [done], [info]
-
-
-class _SB3VecEnv:
-    """SB3's vector environment: it resets within `step`, whose infos are those from before the reset."""
-
-    def __init__(self, env: Any) -> None:
-        self.env = env
-        self.num_envs: int = env.num_envs
-        self.played = np.ones(self.num_envs, dtype=bool)
-
-    def reset(self, seed: int | None) -> Any:
-        self.episode_starts = np.ones(self.num_envs, dtype=bool)
-        if seed is not None:
-            self.env.seed(seed)
-        return self.env.reset()
-
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Sequence[dict[str, Any]]]:
-        observations, rewards, dones, infos = self.env.step(actions)
-        self.episode_starts = np.array(dones)
-        return observations, rewards, dones, infos
-
-
-class _GymnasiumVectorEnv:
-    """Gymnasium's vector environment, in the autoreset mode that its metadata name."""
-
-    def __init__(self, env: gym.vector.VectorEnv) -> None:
-        self.env = env
-        self.num_envs = env.num_envs
-        mode = env.metadata.get("autoreset_mode", "NextStep")
-        self.mode = getattr(mode, "value", mode)
-
-    def reset(self, seed: int | None) -> Any:
-        self.dones = np.zeros(self.num_envs, dtype=bool)
-        self.played = self.episode_starts = np.ones(self.num_envs, dtype=bool)
-        return self.env.reset(seed=seed)[0]
-
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Sequence[dict[str, Any]]]:
-        # In NextStep mode, the step after an episode's end ignores the action and only resets.
-        self.played = ~self.dones if self.mode == "NextStep" else np.ones(self.num_envs, dtype=bool)
-        observations, rewards, terminated, truncated, infos = self.env.step(batch_actions(self.env, actions))
-        self.dones = np.logical_or(terminated, truncated)
-        split = _split_infos(infos, self.num_envs)
-        if self.mode == "SameStep":  # then what stands beside `final_info` is from the new episode's reset
-            split = [{**info, **info.get("final_info", {})} for info in split]
-        if self.mode == "Disabled" and self.dones.any():
-            observations, _ = self.env.reset(options={"reset_mask": self.dones.copy()})
-        self.episode_starts = ~self.played if self.mode == "NextStep" else self.dones
-        return observations, rewards, self.dones, split
-
-
-def _split_infos(infos: dict[str, Any] | list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
-    """Split Gymnasium's dict of arrays, where `_key` tells which environments have `key`, into n dicts."""
-    if isinstance(infos, list):
-        return infos
-    split: list[dict[str, Any]] = [{} for _ in range(n)]
-    for key, value in infos.items():
-        if key.startswith("_"):
-            continue
-        values = _split_infos(value, n) if isinstance(value, dict) else value
-        for i in np.flatnonzero(infos.get(f"_{key}", np.ones(n, dtype=bool))):
-            split[i][key] = values[i]
-    return split
 
 
 def _is_monitor_wrapped(env: Any) -> bool:

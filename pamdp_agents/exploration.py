@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from pamdp_agents import schedules
+from pamdp_agents.schedules import Schedule, current_value
 from pamdp_agents.validation import check_range
 
 
@@ -22,6 +24,8 @@ class ParameterNoise:
     """True if the noise takes the parameters' place in the ε case instead of being added in both cases."""
     state: np.ndarray | None = None
     """What the noise remembers from step to step, [P], or None; saved with the agent."""
+    progress_remaining: float = 1.0
+    """1 at the start of training, 0 at its end; the agent sets it before each step, for noise that changes."""
 
     def sample(self, rng: np.random.Generator, n_parameters: int) -> np.ndarray:
         """Draws noise for every parameter, [P]."""
@@ -33,7 +37,7 @@ class ParameterNoise:
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {name: value for name, value in vars(self).items() if name != "state"}
+        return {name: value for name, value in vars(self).items() if name not in ("state", "progress_remaining")}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.get_config().items())})"
@@ -53,15 +57,16 @@ class GaussianNoise(ParameterNoise):
     """``"gaussian"``: independent normal noise at every step.
 
     Args:
-        sigma: Standard deviation, in units of half a parameter's range.
+        sigma: Standard deviation, in units of half a parameter's range; or a function of the remaining progress, which
+            goes from 1 to 0.
     """
 
-    def __init__(self, sigma: float = 0.1):
-        self.sigma = float(check_range("sigma", sigma, at_least=0))
+    def __init__(self, sigma: float | Schedule = 0.1):
+        self.sigma = schedules.get("sigma", sigma)
 
     def sample(self, rng: np.random.Generator, n_parameters: int) -> np.ndarray:
         """Draws from N(0, sigma²), [P]."""
-        return self.sigma * rng.standard_normal(n_parameters)
+        return current_value("sigma", self.sigma, self.progress_remaining) * rng.standard_normal(n_parameters)
 
 
 class OrnsteinUhlenbeckNoise(ParameterNoise):
@@ -69,19 +74,18 @@ class OrnsteinUhlenbeckNoise(ParameterNoise):
 
     Args:
         theta: How fast it is drawn back to 0, per step.
-        sigma: Standard deviation of its steps, in units of half a parameter's range.
+        sigma: Standard deviation of its steps, in units of half a parameter's range; or a function of the remaining
+            progress, which goes from 1 to 0.
     """
 
-    def __init__(self, theta: float = 0.15, sigma: float = 1e-4):
-        self.theta, self.sigma = (
-            float(check_range("theta", theta, at_least=0)),
-            float(check_range("sigma", sigma, at_least=0)),
-        )
+    def __init__(self, theta: float = 0.15, sigma: float | Schedule = 1e-4):
+        self.theta, self.sigma = check_range("theta", theta, at_least=0), schedules.get("sigma", sigma)
 
     def sample(self, rng: np.random.Generator, n_parameters: int) -> np.ndarray:
         """Moves the noise one step on and returns it, [P]."""
         noise = np.zeros(n_parameters) if self.state is None else self.state
-        self.state = noise - self.theta * noise + self.sigma * rng.standard_normal(n_parameters)
+        sigma = current_value("sigma", self.sigma, self.progress_remaining)
+        self.state = noise - self.theta * noise + sigma * rng.standard_normal(n_parameters)
         return self.state
 
 
@@ -120,13 +124,9 @@ def serialize(noise: ParameterNoise) -> dict[str, Any]:
     """Returns the configuration from which :func:`get` makes the noise again.
 
     Raises:
-        TypeError: It is of a user's own class, which has no name here.
+        TypeError: It is of a user's own class, which has no name here, or has a schedule that no file can describe.
     """
     if type(noise) not in _NAMES:
         raise TypeError(f"action_noise {noise!r} is not one of {', '.join(NOISES)}: it has no configuration")
-    return {"name": _NAMES[type(noise)], **noise.get_config()}
-
-
-def linear_schedule(initial: float, final: float, fraction_done: float) -> float:
-    """Returns the value a given fraction of the way from ``initial`` to ``final``, staying at ``final`` after it."""
-    return initial + min(max(fraction_done, 0.0), 1.0) * (final - initial)
+    config = {name: schedules.serialize(value) for name, value in noise.get_config().items()}
+    return {"name": _NAMES[type(noise)], **config}

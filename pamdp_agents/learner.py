@@ -1,9 +1,9 @@
 """The learner: a training state, the pieces of an update, and the one compiled call that runs it.
 
-An algorithm's update is a pure function ``(TrainState, Batch) → (TrainState, metrics)`` that reads like its paper.
-The :class:`Learner` keeps the whole state in a single flat tensor, because every tensor, variable or array that goes
-into or comes out of a compiled call costs more than the arithmetic of a small network, and runs several updates in a
-row inside one call.
+An algorithm's update is a pure function ``(TrainState, Batch, Rates) → (TrainState, metrics)`` that reads like its
+paper. The :class:`Learner` keeps the whole state in a single flat tensor, because every tensor, variable or array that
+goes into or comes out of a compiled call costs more than the arithmetic of a small network, and runs several updates
+in a row inside one call.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class TrainState(NamedTuple):
 
 
 Metrics = dict[str, tf.Tensor]
-Update = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+Rates = dict[str, tf.Tensor]
+"""The learning rates of a call, float32 scalars by name; they may change from call to call."""
+Update = Callable[[TrainState, Batch, Rates], tuple[TrainState, Metrics]]
 
 
 def clip_by_norm(gradient: tf.Tensor, max_norm: float | None) -> tf.Tensor:
@@ -51,7 +53,7 @@ def clip_by_norm(gradient: tf.Tensor, max_norm: float | None) -> tf.Tensor:
     return gradient * tf.minimum(1.0, max_norm / (tf.norm(gradient) + 1e-6))
 
 
-def adam(network: NetworkState, gradient: tf.Tensor, learning_rate: float, step: tf.Tensor) -> NetworkState:
+def adam(network: NetworkState, gradient: tf.Tensor, learning_rate: tf.Tensor, step: tf.Tensor) -> NetworkState:
     """Returns the network after one step of Adam down the gradient.
 
     The form matters where gradients are tiny: ε = 1e-8 is added after the bias correction, as in PyTorch and as in
@@ -60,7 +62,7 @@ def adam(network: NetworkState, gradient: tf.Tensor, learning_rate: float, step:
     Args:
         network: The network's state.
         gradient: Gradient of its loss, float32 [size].
-        learning_rate: Step size.
+        learning_rate: Step size, float32 scalar.
         step: Number of this update, counted from 1, float32 scalar.
     """
     first = 0.9 * network.first_moment + 0.1 * gradient
@@ -84,27 +86,32 @@ class Learner:
         networks: The networks, by name, as the update knows them.
         update: The algorithm's update.
         metric_names: Names of the metrics it returns.
+        rate_names: Names of the learning rates it takes.
         layout: How a transition is packed.
         device: TensorFlow device to run on, or None for TensorFlow's choice.
 
     Attributes:
         state: The flat training state, a float32 tensor.
         traces: How many times the update has been traced: once for each shape of batch.
+        most_updates: How many updates a call makes at most where their number varies.
     """
+
+    most_updates = 64
 
     def __init__(
         self,
         networks: Mapping[str, FlatNetwork],
         update: Update,
         metric_names: Sequence[str],
+        rate_names: Sequence[str],
         layout: TransitionLayout,
         device: str | None = None,
     ):
-        self.networks, self.metric_names = dict(networks), tuple(metric_names)
+        self.networks, self.metric_names, self._rate_names = dict(networks), tuple(metric_names), tuple(rate_names)
         self.state: tf.Tensor = None
         self.traces = 0
         self._update, self._layout, self._device = update, layout, device
-        self._compiled: dict[tuple[int, ...], Callable] = {}
+        self._compiled: dict[tuple[tuple[int, ...], bool], Callable] = {}
         self._sections: dict[tuple[str, str], slice] = {}
         end = 0
         for name, network in self.networks.items():
@@ -120,18 +127,39 @@ class Learner:
             )
         )
 
-    def train(self, rows: np.ndarray) -> tf.Tensor:
-        """Makes one update for each batch, all in one compiled call.
+    def train(self, rows: np.ndarray, rates: Mapping[str, float]) -> tf.Tensor:
+        """Makes one update for each batch, all in one compiled call. Each number of batches is compiled once.
 
         Args:
             rows: Packed transitions, float32 [updates, batch size, row size].
+            rates: The learning rates, by name.
 
         Returns:
             The metrics' means over the updates, in the order of ``metric_names``, float32 [len(metric_names)].
         """
-        compiled = self._compiled.get(rows.shape) or self._compile(rows.shape)
+        return self._call(rows, rates, None)
+
+    def train_varying(self, rows: np.ndarray, rates: Mapping[str, float]) -> tf.Tensor:
+        """The same for numbers of updates that vary from call to call: compiled once for all of them.
+
+        Args:
+            rows: Packed transitions, float32 [updates, batch size, row size], at most ``most_updates``.
+            rates: The learning rates, by name.
+
+        Returns:
+            The metrics' means over the updates, in the order of ``metric_names``, float32 [len(metric_names)].
+        """
+        padded = np.zeros((self.most_updates, *rows.shape[1:]), np.float32)
+        padded[: len(rows)] = rows
+        return self._call(padded, rates, len(rows))
+
+    def _call(self, rows: np.ndarray, rates: Mapping[str, float], updates: int | None) -> tf.Tensor:
+        varying = updates is not None
+        compiled = self._compiled.get((rows.shape, varying)) or self._compile(rows.shape, varying)
+        header = [*(rates[name] for name in self._rate_names), *([updates] if varying else [])]
+        packed = np.concatenate([np.array(header, np.float32), rows.reshape(-1)])  # one array: each costs a copy
         with self._placed():
-            self.state, metrics = compiled(self.state, tf.constant(rows))
+            self.state, metrics = compiled(self.state, tf.constant(packed))
         return metrics
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -151,27 +179,36 @@ class Learner:
     def _placed(self) -> contextlib.AbstractContextManager:
         return tf.device(self._device) if self._device else contextlib.nullcontext()
 
-    def _compile(self, shape: tuple[int, ...]) -> Callable:
+    def _compile(self, shape: tuple[int, ...], varying: bool) -> Callable:
         # The concrete function is called directly: looking it up by signature would cost 150 µs a call.
-        function = tf.function(self._run, autograph=False, jit_compile=True)
-        compiled = function.get_concrete_function(tf.TensorSpec(self._size), tf.TensorSpec(shape))
-        self._compiled[shape] = compiled
+        function = tf.function(
+            lambda flat, packed: self._run(flat, packed, shape, varying), autograph=False, jit_compile=True
+        )
+        packed_size = len(self._rate_names) + varying + int(np.prod(shape))
+        compiled = function.get_concrete_function(tf.TensorSpec(self._size), tf.TensorSpec(packed_size))
+        self._compiled[shape, varying] = compiled
         return compiled
 
-    def _run(self, flat: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _run(
+        self, flat: tf.Tensor, packed: tf.Tensor, shape: tuple[int, ...], varying: bool
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         self.traces += 1
+        n_rates = len(self._rate_names)
+        rates = {name: packed[i] for i, name in enumerate(self._rate_names)}
+        updates = tf.cast(packed[n_rates], tf.int32) if varying else shape[0]
+        rows = tf.reshape(packed[n_rates + varying :], shape)
 
         def body(i: tf.Tensor, state: TrainState, total: tf.Tensor) -> tuple[tf.Tensor, TrainState, tf.Tensor]:
             batch = self._layout.split(rows[i])
-            state, metrics = self._update(state, batch._replace(k=tf.cast(batch.k, tf.int32)))
+            state, metrics = self._update(state, batch._replace(k=tf.cast(batch.k, tf.int32)), rates)
             return i + 1, state, total + tf.stack([metrics[name] for name in self.metric_names])
 
-        updates, start = rows.shape[0], (0, self._take_apart(flat), tf.zeros(len(self.metric_names)))
-        if updates == 1:
+        start = (0, self._take_apart(flat), tf.zeros(len(self.metric_names)))
+        if shape[0] == 1:
             _, state, total = body(*start)
         else:
             _, state, total = tf.while_loop(lambda i, *_: i < updates, body, start)
-        return self._put_together(state, tf.concat), total / updates
+        return self._put_together(state, tf.concat), total / tf.cast(updates, tf.float32)
 
     def _take_apart(self, flat: Any) -> TrainState:
         networks = {

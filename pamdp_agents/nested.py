@@ -54,6 +54,15 @@ def pack(nesting: Any, columns: Sequence[list[Any]]) -> list[Any]:
     return columns[nesting]
 
 
+def assemble(nesting: Any, leaves: Sequence[Any]) -> Any:
+    """Joins one value for each leaf to one nested element."""
+    if isinstance(nesting, tuple):
+        return tuple(assemble(part, leaves) for part in nesting)
+    if isinstance(nesting, dict):
+        return {key: assemble(part, leaves) for key, part in nesting.items()}
+    return leaves[nesting]
+
+
 def unpack(nesting: Any, elements: Sequence[Any]) -> list[Sequence[Any]]:
     """The inverse of `pack`: n nested elements as one column for each leaf.
 

@@ -31,6 +31,8 @@ class ObservationTransform:
     Attributes:
         space: The observation space.
         size: D, the number of components.
+        places: Where each of the space's parts lies among them, by its path, such as `['camera']`; `""` for a plain
+            space.
 
     Raises:
         TypeError: If the space does not flatten to a Box of fixed size, as `Sequence` and `Graph` do not.
@@ -50,6 +52,10 @@ class ObservationTransform:
         bounds = [_bounds(leaf) for _, leaf in self._leaves]
         low, high, bounded = (np.concatenate(part) for part in zip(*bounds, strict=True))
         self.size = low.size
+        ends = np.cumsum([len(part) for part, _, _ in bounds]).tolist()
+        self.places = {
+            path: slice(start, end) for (path, _), start, end in zip(self._leaves, [0, *ends], ends, strict=False)
+        }
 
         # Scaled = observation · factor + summand, in float64: float32 would lose a narrow range far from 0.
         self._factor, self._summand = np.ones(self.size), np.zeros(self.size)

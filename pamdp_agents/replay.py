@@ -76,14 +76,18 @@ class ReplayBuffer:
     def __len__(self) -> int:
         return self.buffer_size if self.full else self.position
 
-    def add(
-        self, s: np.ndarray, k: np.ndarray | int, x: np.ndarray, r: float, s2: np.ndarray, terminated: bool
-    ) -> None:
-        """Stores one transition; the oldest goes when the buffer is full."""
-        row, layout = self.rows[self.position], self.layout
-        row[layout.s], row[layout.k], row[layout.x], row[layout.r] = s, k, x, r
-        row[layout.s2], row[layout.terminated] = s2, terminated
-        self.position += 1
+    def add(self, transitions: Batch) -> None:
+        """Stores n transitions; the oldest go when the buffer is full."""
+        n = len(transitions.k)
+        room = self.buffer_size - self.position
+        if n > room:
+            self.add(Batch(*(part[:room] for part in transitions)))
+            self.add(Batch(*(part[room:] for part in transitions)))
+            return
+        rows = self.layout.split(self.rows[self.position : self.position + n])
+        for place, part in zip(rows, transitions, strict=True):
+            place[...] = part
+        self.position += n
         if self.position == self.buffer_size:
             self.position, self.full = 0, True
 

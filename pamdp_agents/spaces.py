@@ -162,6 +162,20 @@ class ParameterizedActionSpace:
         k, x = self._check(k, x)
         return self._compose(k, x * self._reach + self._middle)
 
+    def to_env_stacked(self, k: ArrayLike, x: ArrayLike) -> Any:
+        """The actions for `k` [n] and `x` [n, P] as Gymnasium's vector environments batch them; see `to_env`.
+
+        Returns:
+            An element of `gymnasium.vector.utils.batch_space(space, n)`: as `space` is nested, with arrays of n
+            leaves in place of each leaf (for a `OneOf`, a tuple of n actions).
+        """
+        k, x = self._check(k, x)
+        values = x * self._reach + self._middle
+        if self._branches:
+            return tuple(self._compose(k, values))
+        choices, vectors = self._vectors(k, values)
+        return nested.assemble(self._nesting, self._columns(choices, vectors, stacked=True))
+
     def from_env(self, action: Any) -> tuple[int, NDArray[np.float32]]:
         """The discrete action and all parameters of one environment action.
 
@@ -208,10 +222,10 @@ class ParameterizedActionSpace:
             )
         return k, values
 
-    def _compose(self, k: NDArray[Any], values: NDArray[np.float64]) -> list[Any]:
-        taken = k.tolist()
+    def _vectors(self, k: NDArray[Any], values: NDArray[np.float64]) -> tuple[list[Any], NDArray[np.float64]]:
+        """The environment's discrete actions and vectors [n, D]."""
         try:
-            choices = [self._choices[choice] for choice in taken]
+            choices = [self._choices[choice] for choice in k.tolist()]
         except KeyError as error:
             raise ValueError(
                 f"The discrete action must be one of 0..{self.n - 1} (the start of the space's Discrete is "
@@ -222,15 +236,21 @@ class ParameterizedActionSpace:
             middle = np.broadcast_to(self._vector_middle, (k.size, self._vector_middle.size))
             sources = np.concatenate([values, middle], axis=1)
             values = sources[np.arange(k.size)[:, None], self._source[k.astype(np.intp)]]
-        vectors = np.minimum(np.maximum(values, self._vector_low), self._vector_high)
+        return choices, np.minimum(np.maximum(values, self._vector_low), self._vector_high)
 
+    def _columns(self, choices: list[Any], vectors: NDArray[np.float64], stacked: bool) -> list[Any]:
+        """One column for each leaf of the space, a list of n values or an array of them."""
+        columns: list[Any] = [leaf.stacked(vectors) if stacked else leaf.rows(vectors) for leaf in self._leaves]
+        if self._choice_position is not None:
+            columns.insert(self._choice_position, np.array(choices) if stacked else choices)
+        return columns
+
+    def _compose(self, k: NDArray[Any], values: NDArray[np.float64]) -> list[Any]:
+        choices, vectors = self._vectors(k, values)
         if not self._branches:
-            columns = [leaf.rows(vectors) for leaf in self._leaves]
-            if self._choice_position is not None:
-                columns.insert(self._choice_position, choices)
-            return nested.pack(self._nesting, columns)
+            return nested.pack(self._nesting, self._columns(choices, vectors, stacked=False))
         actions: list[Any] = [None] * k.size
-        for choice in set(taken):
+        for choice in set(k.tolist()):
             nesting, leaves = self._branches[choice]
             rows = np.flatnonzero(k == choice).tolist()
             packed = nested.pack(nesting, [leaf.rows(vectors[rows]) for leaf in leaves])
@@ -309,17 +329,21 @@ class _Leaf:
     space: spaces.Box | spaces.Discrete
     place: slice
 
-    def rows(self, vectors: NDArray[np.float64]) -> list[Any]:
-        """This leaf's part of n environment actions, from their environment vectors [n, D]."""
+    def stacked(self, vectors: NDArray[np.float64]) -> NDArray[Any]:
+        """This leaf's part of n environment actions, from their environment vectors [n, D], as one array."""
         if isinstance(self.space, spaces.Discrete):
-            return [self.space.start] * len(vectors)
+            return np.full(len(vectors), self.space.start)
         values = vectors[:, self.place]
         if self.space.dtype.kind != "f":
             values = np.rint(values)
         values = values.astype(self.space.dtype)
-        if len(self.space.shape) == 1:
-            return list(values)
-        values = values.reshape(len(values), *self.space.shape)
+        return values if len(self.space.shape) == 1 else values.reshape(len(values), *self.space.shape)
+
+    def rows(self, vectors: NDArray[np.float64]) -> list[Any]:
+        """The same as a list of n parts."""
+        if isinstance(self.space, spaces.Discrete):
+            return [self.space.start] * len(vectors)
+        values = self.stacked(vectors)
         return [values[row, ...] for row in range(len(values))]  # "..." keeps an array where the shape is ()
 
     def read(self, column: Sequence[Any], vectors: NDArray[np.float64]) -> None:

@@ -3,6 +3,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+import tensorflow as tf
 from environments import Corridor, Target
 
 from pamdp_agents import MPDQN, PDQN
@@ -18,8 +19,8 @@ SMALL = {"policy_kwargs": {"net_arch": [8]}, "learning_starts": 5, "batch_size":
         ({"buffer_size": 0}, ValueError, "buffer_size must be an integer of at least 1, got 0"),
         ({"buffer_size": "big"}, TypeError, "buffer_size must be an integer of at least 1, got 'big'"),
         ({"learning_starts": -1}, ValueError, "learning_starts must be an integer of at least 0, got -1"),
-        ({"learning_rate": 0}, ValueError, "learning_rate must be a finite number above 0, got 0"),
-        ({"learning_rate": float("nan")}, ValueError, "learning_rate must be a finite number above 0, got nan"),
+        ({"learning_rate": -1e-3}, ValueError, "learning_rate must be a finite number at least 0, got -0.001"),
+        ({"learning_rate": float("nan")}, ValueError, "learning_rate must be a finite number at least 0, got nan"),
         ({"tau": 1.5}, ValueError, "tau must be a finite number above 0 and at most 1, got 1.5"),
         ({"gamma": -0.1}, ValueError, "gamma must be a finite number at least 0 and at most 1, got -0.1"),
         ({"train_freq": 0}, ValueError, "train_freq must be an integer of at least 1, got 0"),
@@ -42,7 +43,18 @@ SMALL = {"policy_kwargs": {"net_arch": [8]}, "learning_starts": 5, "batch_size":
         ({"scale_observations": 1}, TypeError, "scale_observations must be True or False, got 1"),
         ({"strategy": {"name": "sign_reversal", "factor": "big"}}, ValueError, "factor must be a number .*'big'"),
         ({"strategy": {"name": "sign_reversal", "factor": np.nan}}, ValueError, "factor must be a finite number"),
-        ({"learning_rate": 10**400}, ValueError, "learning_rate must be a finite number above 0"),
+        ({"learning_rate": 10**400}, ValueError, "learning_rate must be a finite number at least 0"),
+        ({"learning_rate": lambda _: -1.0}, ValueError, r"learning_rate\(progress_remaining=1\) must be .* got -1.0"),
+        ({"learning_rate": lambda _: "x"}, TypeError, r"learning_rate\(progress_remaining=1\) must be a number"),
+        (
+            {"actor_learning_rate": {"start": 1, "stop": 0}},
+            ValueError,
+            "actor_learning_rate as a dict takes start, end",
+        ),
+        ({"exploration_schedule": lambda _: 2.0}, ValueError, "exploration_schedule.* at most 1, got 2.0"),
+        ({"train_freq": (1, "epoch")}, ValueError, "train_freq's unit must be one of 'step', 'episode', got 'epoch'"),
+        ({"train_freq": (1, "step", 2)}, ValueError, r"train_freq must be a number of steps or \(number,"),
+        ({"train_freq": (0, "step")}, ValueError, "train_freq must be an integer of at least 1, got 0"),
         ({"buffer_size": 10**15}, MemoryError, "buffer_size=1000000000000000 takes .* GB"),
         ({"policy_kwargs": {"activation_fn": {"class_name": "relu"}}}, TypeError, "activation_fn must be the name"),
         (
@@ -80,9 +92,22 @@ def test_what_is_no_environment_is_refused(env):
         MPDQN("MlpPolicy", env)
 
 
-def test_vector_environments_are_refused_by_name():
-    with pytest.raises(TypeError, match="SyncVectorEnv; vector environments are not accepted"):
-        MPDQN("MlpPolicy", gym.make_vec("pamdp/Platform-v0", num_envs=2, vectorization_mode="sync"))
+def test_episodes_cannot_be_counted_over_several_environments():
+    envs = gym.vector.SyncVectorEnv([Target] * 2)
+    with pytest.raises(ValueError, match=r"train_freq=\(1, 'episode'\) .* needs one environment, but env has 2"):
+        MPDQN("MlpPolicy", envs, train_freq=(1, "episode"))
+    agent = MPDQN("MlpPolicy", Target(), train_freq=(1, "episode"))
+    with pytest.raises(ValueError, match="env has 2"):
+        agent.set_env(envs)
+    assert agent.n_envs == 1 and isinstance(agent.env, Target)
+
+
+def test_a_gpu_that_is_not_there_is_replaced_by_the_cpu_with_a_warning():
+    if tf.config.list_physical_devices("GPU"):
+        assert MPDQN("MlpPolicy", Target(), device="cuda:0")._tf_device == "/GPU:0"
+    else:
+        with pytest.warns(UserWarning, match="device='cuda:0'.*no such device.*CPU"):
+            assert MPDQN("MlpPolicy", Target(), device="cuda:0")._tf_device == "/CPU:0"
 
 
 def test_an_environment_whose_reset_takes_no_seed_is_refused():
@@ -116,7 +141,7 @@ def test_an_environment_of_the_old_interface_is_refused():
             TypeError,
             r"environment OldStep: step must return \(observation, reward, terminated, truncated, info",
         ),
-        (NoReward, ValueError, "environment NoReward returned the reward None at step 1"),
+        (NoReward, TypeError, r"environment NoReward: step must return .* it returned \(array\(.*\), None, False"),
     ):
         with pytest.raises(error, match=message):
             MPDQN("MlpPolicy", env(), **SMALL).learn(5)

@@ -10,7 +10,8 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from gymnasium.wrappers import RecordEpisodeStatistics, TransformReward
 from gymnasium.wrappers.vector import RecordEpisodeStatistics as VectorRecordEpisodeStatistics
 
-from pamdp_agents.evaluation import batch_actions, evaluate_policy
+from pamdp_agents.environment_kinds import batch_actions
+from pamdp_agents.evaluation import evaluate_policy
 
 
 class Corridor(gym.Env):

@@ -5,7 +5,8 @@ import pytest
 from environments import Corridor, Target
 
 from pamdp_agents import MPDQN, exploration
-from pamdp_agents.exploration import GaussianNoise, OrnsteinUhlenbeckNoise, ParameterNoise, linear_schedule
+from pamdp_agents.exploration import GaussianNoise, OrnsteinUhlenbeckNoise, ParameterNoise
+from pamdp_agents.schedules import linear_schedule
 
 
 def explored(action_noise, epsilon, n=2000):
@@ -14,8 +15,8 @@ def explored(action_noise, epsilon, n=2000):
     observation = np.array([0.3, -0.7], "f")
     rng = np.random.default_rng(0)
     k, x = agent._greedy(observation[None])
-    pairs = [agent._perturb(k[0], x[0], epsilon, agent.action_noise, rng) for _ in range(n)]
-    return np.array([k for k, _ in pairs]), np.array([x for _, x in pairs]), int(k[0]), x[0]
+    explored_k, explored_x = agent._explore(np.tile(k, n), np.tile(x, (n, 1)), epsilon, [agent.action_noise] * n, rng)
+    return explored_k, explored_x, int(k[0]), x[0]
 
 
 def test_uniform_exploration_draws_everything_at_random_or_nothing():

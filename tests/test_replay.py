@@ -3,13 +3,16 @@
 import numpy as np
 import pytest
 
-from pamdp_agents.replay import ReplayBuffer, TransitionLayout
+from pamdp_agents.replay import Batch, ReplayBuffer, TransitionLayout
 
 
-def filled(n, buffer_size=10, seed=0):
+def filled(n, buffer_size=10, seed=0, at_once=1):
+    """A buffer to which the transitions 0 … n − 1 were added, some at once."""
     buffer = ReplayBuffer(buffer_size, TransitionLayout(2, 3), np.random.default_rng(seed))
-    for i in range(n):
-        buffer.add(np.full(2, i), i % 4, np.full(3, 0.1 * i), float(-i), np.full(2, i + 0.5), i % 2 == 0)
+    for start in range(0, n, at_once):
+        i = np.arange(start, min(start + at_once, n))
+        s, x = np.tile(i, (2, 1)).T, np.tile(0.1 * i, (3, 1)).T
+        buffer.add(Batch(s, i % 4, x, -i, s + 0.5, i % 2 == 0))
     return buffer
 
 
@@ -34,6 +37,14 @@ def test_the_oldest_go_when_it_is_full():
     buffer = filled(13)
     assert len(buffer) == 10
     assert set(buffer.sample(1, 500)[0, :, 0]) == set(range(3, 13))
+
+
+@pytest.mark.parametrize("at_once", [3, 10, 25])
+def test_adding_many_at_once_is_adding_one_after_the_other(at_once):
+    for n in (7, 10, 30):
+        one_by_one, together = filled(n), filled(n, at_once=at_once)
+        np.testing.assert_array_equal(together.rows, one_by_one.rows)
+        assert (together.position, together.full) == (one_by_one.position, one_by_one.full)
 
 
 def test_only_stored_transitions_are_sampled():

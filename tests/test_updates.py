@@ -69,14 +69,14 @@ def assert_weights(agent, names, after):
 def test_five_updates_reproduce_the_recorded_weights_of_all_four_networks(agent_class, name):
     agent, names = recorded_agent(agent_class, RECORDED[name])
     for step in RECORDED[name]["steps"]:
-        agent.learner.train(packed(step["batch"])[None])
+        agent.learner.train(packed(step["batch"])[None], agent._rates())
         assert_weights(agent, names, step["after"])
 
 
 @pytest.mark.parametrize("agent_class, name", [(PDQN, "pdqn"), (MPDQN, "mpdqn")])
 def test_five_updates_in_one_call_end_at_the_recorded_weights(agent_class, name):
     agent, names = recorded_agent(agent_class, RECORDED[name])
-    agent.learner.train(np.stack([packed(step["batch"]) for step in RECORDED[name]["steps"]]))
+    agent.learner.train(np.stack([packed(step["batch"]) for step in RECORDED[name]["steps"]]), agent._rates())
     assert_weights(agent, names, RECORDED[name]["steps"][-1]["after"])
 
 

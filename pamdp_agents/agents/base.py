@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import time
+import warnings
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Mapping
@@ -18,7 +19,8 @@ import tensorflow as tf
 
 from pamdp_agents import callbacks, hyperparameters, pretrained, saving
 from pamdp_agents.agents.saveable import SaveableAgent
-from pamdp_agents.environments import SingleEnvironment
+from pamdp_agents.environment_kinds import Environment, kind_of
+from pamdp_agents.environments import TrainingEnvironments
 from pamdp_agents.learner import Learner, Update
 from pamdp_agents.logger import Logger, configure
 from pamdp_agents.networks import FlatNetwork
@@ -26,6 +28,8 @@ from pamdp_agents.observations import ObservationTransform
 from pamdp_agents.replay import TransitionLayout
 from pamdp_agents.spaces import ParameterizedActionSpace
 from pamdp_agents.validation import check_bool, check_choice, check_integer
+from pamdp_agents.vec_env import SingleVecEnv
+from pamdp_agents.vec_normalize import find_vec_normalize
 
 
 class Agent(SaveableAgent):
@@ -35,7 +39,7 @@ class Agent(SaveableAgent):
     attribute of the same name, which is how settings are saved, printed and loaded.
 
     Attributes:
-        env: The environment, or None.
+        env: The environment as it was given, or None.
         observation_space: The environment's observation space.
         action_space: The environment's action space.
         n_envs: Number of environments.
@@ -47,12 +51,15 @@ class Agent(SaveableAgent):
     """
 
     metric_names: ClassVar[tuple[str, ...]]
+    """What an update returns for the log."""
+    rate_names: ClassVar[tuple[str, ...]]
+    """The settings that are learning rates; an update takes them by these names."""
     _aliases: ClassVar[tuple[str, ...]] = ("MlpPolicy",)
 
     def __init__(
         self,
         policy: str,
-        env: gym.Env | str | None,
+        env: Environment | str | None,
         *,
         policy_kwargs: dict[str, Any] | None,
         stats_window_size: int,
@@ -70,13 +77,15 @@ class Agent(SaveableAgent):
         self.verbose = check_integer("verbose", verbose, 0)
         self.seed = None if seed is None else check_integer("seed", seed, 0)
         self.scale_observations = check_bool("scale_observations", scale_observations)
-        self.device = device
-        self._tf_device = _find_device(device)
+        self.device = str(device)  # PyTorch's are objects
+        self._tf_device = _find_device(self.device)
 
-        self.env: gym.Env | None = None
+        self.env: Any = None
+        self._vec_env: SingleVecEnv | None = None
         self.n_envs = 1
         self.num_timesteps = self._total_timesteps = self._num_timesteps_at_start = 0
         self._episode_num = self._n_updates = 0
+        self._current_progress_remaining = 1.0
         self.start_time = 0.0
         self.ep_info_buffer: deque[dict[str, Any]] = deque(maxlen=self.stats_window_size)
         self.ep_success_buffer: deque[bool] = deque(maxlen=self.stats_window_size)
@@ -84,7 +93,7 @@ class Agent(SaveableAgent):
         self._explore_rng, self._replay_rng, self._predict_rng = self._rngs
         self._logger: Logger | None = None
         self._custom_logger = False
-        self._environment: SingleEnvironment | None = None
+        self._environment: TrainingEnvironments | None = None
         if env is not None:
             self.set_env(env)
             self._seed_env(self.seed)
@@ -108,7 +117,7 @@ class Agent(SaveableAgent):
     # ---------------------------------------------------------------- making an agent
 
     @classmethod
-    def tuned(cls, env: gym.Env | str, **overrides: Any) -> Self:
+    def tuned(cls, env: Environment | str, **overrides: Any) -> Self:
         """Returns an agent with the settings tuned for an environment (see ``pamdp_agents/hyperparameters``).
 
         Args:
@@ -118,12 +127,13 @@ class Agent(SaveableAgent):
         Raises:
             KeyError: There are no tuned settings for this environment.
         """
-        name = env if isinstance(env, str) else env.spec.id if env.spec else type(env.unwrapped).__name__
+        name = env if isinstance(env, str) else kind_of(env).name
         settings = hyperparameters.tuned_settings(cls.__name__, name)
-        return cls(**({"policy": "MlpPolicy", "env": env} | settings | overrides))
+        arguments: dict[str, Any] = {"policy": "MlpPolicy", "env": env}
+        return cls(**(arguments | settings | overrides))
 
     @classmethod
-    def from_pretrained(cls, env: gym.Env | str, **kwargs: Any) -> Self:
+    def from_pretrained(cls, env: Environment | str, **kwargs: Any) -> Self:
         """Returns the trained agent that comes with the library for an environment.
 
         Args:
@@ -134,9 +144,7 @@ class Agent(SaveableAgent):
             FileNotFoundError: None comes with the library for this agent and environment.
         """
         made = _made(env)
-        if made.spec is None:
-            raise FileNotFoundError(f"{made} has no registered id, so there is no pretrained agent for it")
-        return cls.load(pretrained.path(cls.__name__, made.spec.id), env=made, **kwargs)
+        return cls.load(pretrained.path(cls.__name__, kind_of(made).name), env=made, **kwargs)
 
     def _set_up(self, observation_space: gym.Space, action_space: gym.Space) -> None:
         """Makes everything that depends on the spaces."""
@@ -155,7 +163,12 @@ class Agent(SaveableAgent):
             raise ValueError(f"policy_kwargs {self.policy_kwargs} must be among {accepted}: {error}") from None
         self.layout = TransitionLayout(self.observations.size, self.actions.parameter_size)
         self.learner = Learner(
-            networks, self._make_update(networks), self.metric_names, self.layout, device=self._tf_device
+            networks,
+            self._make_update(networks),
+            self.metric_names,
+            self.rate_names,
+            self.layout,
+            device=self._tf_device,
         )
 
     def set_random_seed(self, seed: int | None = None) -> None:
@@ -177,7 +190,7 @@ class Agent(SaveableAgent):
 
     # ---------------------------------------------------------------- the environment
 
-    def set_env(self, env: gym.Env | str, force_reset: bool = True) -> None:
+    def set_env(self, env: Environment | str, force_reset: bool = True) -> None:
         """Gives the agent another environment with the same spaces.
 
         Args:
@@ -187,33 +200,53 @@ class Agent(SaveableAgent):
 
         Raises:
             ValueError: Its spaces differ from those the agent was made for.
-            TypeError: It is not a Gymnasium environment.
+            TypeError: It is neither a Gymnasium environment nor a vector environment.
         """
         made = _made(env)
+        kind, vec_normalize = kind_of(made), find_vec_normalize(made)
+        is_normalized = vec_normalize is not None and vec_normalize.norm_obs
         if not hasattr(self, "observation_space"):
-            self._set_up(made.observation_space, made.action_space)
-        for kind, own, given in (
-            ("observation", self.observation_space, made.observation_space),
-            ("action", self.action_space, made.action_space),
+            # Its outputs are scaled already, and not to the bounds of the space, which it leaves as they were.
+            self.scale_observations = self.scale_observations and not is_normalized
+            self._set_up(kind.observation_space, kind.action_space)
+        for name, own, given in (
+            ("observation", self.observation_space, kind.observation_space),
+            ("action", self.action_space, kind.action_space),
         ):
             if own != given:
                 raise ValueError(
-                    f"env's {kind} space is {given}, but this agent was made for {own}; give an environment with that "
+                    f"env's {name} space is {given}, but this agent was made for {own}; give an environment with that "
                     "space, or make a new agent"
                 )
+        if is_normalized and self.scale_observations:
+            raise ValueError(
+                "env normalises observations (VecNormalize), but this agent was made for observations as they are: "
+                "give it an environment without, or make a new agent"
+            )
+        self._check_n_envs(kind.num_envs)
         before = self._environment
-        self.env = made
-        self._environment = SingleEnvironment(made, self.observations, self.actions)
+        self._environment = TrainingEnvironments(made, self.observations, self.actions)
+        self.env, self.n_envs = made, self._environment.num_envs
+        self._vec_env = SingleVecEnv(made) if isinstance(made, gym.Env) else None
         if before is not None and not force_reset:
-            self._environment.resume(before.observation, before.episode_return, before.episode_length)
+            self._environment.resume(before.state())
 
-    def get_env(self) -> gym.Env | None:
-        """Returns the environment, or None."""
-        return self.env
+    def _check_n_envs(self, n_envs: int) -> None:
+        """Raises ValueError if the agent cannot train in so many environments."""
 
-    def get_vec_normalize_env(self) -> None:
-        """Returns None: the agent's environment is not wrapped in Stable-Baselines3's ``VecNormalize``."""
-        return None
+    def get_env(self) -> Any:
+        """Returns the vector environment, or None.
+
+        A single environment is seen through Stable-Baselines3's interface: ``reset()`` returns a batch of one
+        observation, ``step`` takes a list of one action and returns (observations, rewards, dones, infos).
+        """
+        if self._vec_env is None:
+            return self.env
+        return self._vec_env.known_to_sb3()
+
+    def get_vec_normalize_env(self) -> Any:
+        """Returns Stable-Baselines3's ``VecNormalize`` among the environment's wrappers, or None."""
+        return find_vec_normalize(self.env)
 
     def _env_name(self) -> str:
         return self._environment.name if self._environment else "no environment"
@@ -279,13 +312,18 @@ class Agent(SaveableAgent):
         else:
             total_timesteps += self.num_timesteps
         self._total_timesteps, self._num_timesteps_at_start = total_timesteps, self.num_timesteps
-        if reset_num_timesteps or self._environment.observation is None:
+        self._update_progress()
+        if reset_num_timesteps or self._environment.observations is None:
             self._environment.reset(self.num_timesteps)
         if not self._custom_logger:
             self._logger = self._make_logger(tb_log_name, reset_num_timesteps)
         one = callbacks.as_callback([callback, callbacks.ProgressBarCallback()] if progress_bar else callback)
         one.init_callback(self)
         return total_timesteps, one
+
+    def _update_progress(self) -> None:
+        """Brings up to date how much of the run remains, from 1 at its start to 0 at its end."""
+        self._current_progress_remaining = 1.0 - self.num_timesteps / self._total_timesteps
 
     # ---------------------------------------------------------------- logging
 
@@ -323,24 +361,28 @@ def _check_constructor(agent_class: type) -> None:
         )
 
 
-def _made(env: gym.Env | str) -> gym.Env:
+def _made(env: Environment | str) -> Any:
     """Returns the environment of an id, or the one given."""
     made = gym.make(env) if isinstance(env, str) else env
-    if not isinstance(made, gym.Env):
+    if not (isinstance(made, gym.Env) or hasattr(made, "num_envs")):
         raise TypeError(
-            f"env must be a Gymnasium environment or its id, got {type(env).__name__}; vector environments are not "
-            "accepted yet: pass one environment"
+            "env must be a Gymnasium environment or its id, a Gymnasium vector environment or a Stable-Baselines3 "
+            f"VecEnv, got {type(env).__name__}"
         )
     return made
 
 
 def _find_device(device: str) -> str | None:
-    """Returns the TensorFlow device of a name; None lets TensorFlow choose."""
+    """Returns the TensorFlow device of a name, also of PyTorch's; None lets TensorFlow choose."""
     if device == "auto":
         return None
-    kind = {"cuda": "GPU", "gpu": "GPU", "cpu": "CPU"}.get(device.lower())
-    name = f"/{kind}:0" if kind else device
+    kind, _, number = device.lower().partition(":")
+    kinds = {"cuda": "GPU", "gpu": "GPU", "cpu": "CPU"}
+    name = f"/{kinds[kind]}:{number or 0}" if kind in kinds else device
     known = [found.name.replace("physical_device:", "") for found in tf.config.list_physical_devices()]
+    if name not in known and name.startswith("/GPU"):
+        warnings.warn(f"device={device!r}: TensorFlow finds no such device here; using the CPU", stacklevel=5)
+        return "/CPU:0"
     if name not in known:
         raise ValueError(f"device must be 'auto', 'cpu', 'gpu' or one of {known}, got {device!r}")
     return name

@@ -6,17 +6,20 @@ import copy
 import os
 import time
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
-from pamdp_agents import callbacks, exploration, saving
+from pamdp_agents import callbacks, exploration, saving, schedules
 from pamdp_agents.agents.base import Agent
-from pamdp_agents.environments import Step
-from pamdp_agents.replay import ReplayBuffer
-from pamdp_agents.validation import check_integer, check_positive, check_range
+from pamdp_agents.environment_kinds import Environment
+from pamdp_agents.environments import Step, TrainingEnvironments
+from pamdp_agents.replay import Batch, ReplayBuffer
+from pamdp_agents.schedules import Schedule
+from pamdp_agents.validation import check_choice, check_integer, check_positive, check_range
 
 
 class OffPolicyAgent(Agent):
@@ -30,31 +33,32 @@ class OffPolicyAgent(Agent):
     def __init__(
         self,
         policy: str,
-        env: gym.Env | str | None,
+        env: Environment | str | None,
         *,
-        learning_rate: float,
+        learning_rate: float | Schedule,
         buffer_size: int,
         learning_starts: int,
         batch_size: int,
         tau: float,
         gamma: float,
-        train_freq: int,
+        train_freq: int | tuple[int, str],
         gradient_steps: int,
         exploration_initial_eps: float,
         exploration_final_eps: float,
         exploration_fraction: float,
         exploration_episodes: int | None,
+        exploration_schedule: Schedule | None,
         action_noise: Any,
         reward_scale: float,
         **common: Any,
     ):
-        self.learning_rate = check_positive("learning_rate", learning_rate)
+        self.learning_rate = schedules.get("learning_rate", learning_rate)
         self.buffer_size = check_integer("buffer_size", buffer_size, 1)
         self.learning_starts = check_integer("learning_starts", learning_starts, 0)
         self.batch_size = check_integer("batch_size", batch_size, 1)
         self.tau = check_range("tau", tau, above=0, to=1)
         self.gamma = check_range("gamma", gamma, at_least=0, to=1)
-        self.train_freq = check_integer("train_freq", train_freq, 1)
+        self.train_freq = _read_train_freq(train_freq)
         self.gradient_steps = check_integer("gradient_steps", gradient_steps, -1)
         self.exploration_initial_eps = check_range("exploration_initial_eps", exploration_initial_eps, at_least=0, to=1)
         self.exploration_final_eps = check_range("exploration_final_eps", exploration_final_eps, at_least=0, to=1)
@@ -62,16 +66,40 @@ class OffPolicyAgent(Agent):
         self.exploration_episodes = (
             None if exploration_episodes is None else check_integer("exploration_episodes", exploration_episodes, 1)
         )
+        self.exploration_schedule = (
+            None if exploration_schedule is None else schedules.get("exploration_schedule", exploration_schedule, to=1)
+        )
         self.action_noise = exploration.get(action_noise)
         self.reward_scale = check_positive("reward_scale", reward_scale)
         self.exploration_rate = self.exploration_initial_eps
-        self._metrics: tf.Tensor | None = None
+        self._make_noises(1)
+        self._metrics: list[tuple[int, tf.Tensor]] = []  # numbers of updates and their mean metrics
         super().__init__(policy, env, **common)
 
     def _set_up(self, observation_space: gym.Space, action_space: gym.Space) -> None:
         super()._set_up(observation_space, action_space)
         self.replay_buffer = ReplayBuffer(self.buffer_size, self.layout, self._replay_rng)
         self._weights_changed()
+
+    def _check_n_envs(self, n_envs: int) -> None:
+        if n_envs > 1 and self._train_frequency()[1] == "episode":
+            raise ValueError(
+                f"train_freq={self.train_freq} counts episodes, which needs one environment, but env has {n_envs}: "
+                f'count steps, for example train_freq=(1, "step")'
+            )
+
+    def _begin_noise(self) -> None:
+        """Readies one noise for each environment, from the start where an episode starts."""
+        assert self._environment is not None
+        if len(self._noises) != self.n_envs:
+            self._make_noises(self.n_envs)
+        for noise, length in zip(self._noises, self._environment.episode_lengths, strict=True):
+            if length == 0:
+                noise.reset()
+
+    def _make_noises(self, n: int) -> None:
+        """Makes n noises; the first is the setting itself."""
+        self._noises = [self.action_noise, *(copy.deepcopy(self.action_noise) for _ in range(n - 1))]
 
     # ---------------------------------------------------------------- acting
 
@@ -83,25 +111,31 @@ class OffPolicyAgent(Agent):
         k, x = self._greedy(observations)
         if deterministic:
             return k, x
-        noise = copy.deepcopy(self.action_noise)  # whoever asks for an action must not move the training's noise
-        k, x = k.copy(), x.copy()
-        for row in range(len(k)):
-            noise.reset()
-            k[row], x[row] = self._perturb(k[row], x[row], self.exploration_rate, noise, self._predict_rng)
-        return k, x
+        noises = []
+        for _ in k:  # whoever asks for an action must not move the training's noise
+            noises.append(copy.deepcopy(self.action_noise))
+            noises[-1].reset()
+        return self._explore(k, x, self.exploration_rate, noises, self._predict_rng)
 
-    def _perturb(
-        self, k: int, x: np.ndarray, epsilon: float, noise: exploration.ParameterNoise, rng: np.random.Generator
-    ) -> tuple[int, np.ndarray]:
-        """Returns a greedy action (k, x [P]) made ε-greedy and noisy, its parameters within [−1, 1]."""
-        random = rng.random() < epsilon
-        if random:
-            k = int(rng.integers(self.actions.n))
-        if noise.replaces:
-            x = noise.sample(rng, len(x)) if random else x
-        else:
-            x = x + self.actions.mask[k] * noise.sample(rng, len(x))
-        return int(k), np.clip(x, -1.0, 1.0)
+    def _explore(
+        self,
+        k: np.ndarray,
+        x: np.ndarray,
+        epsilon: float,
+        noises: Sequence[exploration.ParameterNoise],
+        rng: np.random.Generator,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns greedy actions (k [n], x [n, P]) made ε-greedy and noisy, their parameters within [−1, 1]."""
+        random = rng.random(len(k)) < epsilon
+        k = np.where(random, 0, k)
+        k[random] = rng.integers(self.actions.n, size=np.count_nonzero(random))
+        x = np.array(x, dtype=np.float64)
+        for i, noise in enumerate(noises):
+            if not noise.replaces:
+                x[i] += self.actions.mask[k[i]] * noise.sample(rng, x.shape[1])
+            elif random[i]:
+                x[i] = noise.sample(rng, x.shape[1])
+        return k, np.clip(x, -1.0, 1.0, out=x)
 
     # ---------------------------------------------------------------- learning
 
@@ -135,81 +169,129 @@ class OffPolicyAgent(Agent):
         total_timesteps, callback = self._set_up_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name or type(self).__name__, progress_bar
         )
-        if self._environment is not None and self._environment.episode_length == 0:
-            self.action_noise.reset()
+        self._begin_noise()
         env = self.env  # Stable-Baselines3's callbacks find it in locals
         callback.on_training_start(locals(), globals())
         try:
             going_on = True
             while going_on and self.num_timesteps < total_timesteps:
-                going_on = self._collect(callback, log_interval)
+                going_on, steps = self._collect(callback, log_interval)
                 if going_on and self.num_timesteps > self.learning_starts:
-                    self._train(self.train_freq if self.gradient_steps == -1 else self.gradient_steps)
+                    as_collected = self.gradient_steps == -1
+                    varying = as_collected and self._train_frequency()[1] == "episode"
+                    self._train(steps * self.n_envs if as_collected else self.gradient_steps, varying)
         finally:
             callback.on_training_end()
         return self
 
-    def _collect(self, callback: callbacks.BaseCallback, log_interval: int | None) -> bool:
-        """Makes ``train_freq`` environment steps and stores them; returns False if a callback says stop."""
+    def _train_frequency(self) -> tuple[int, str]:
+        """``train_freq`` as a number and its unit."""
+        return self.train_freq if isinstance(self.train_freq, tuple) else (self.train_freq, "step")
+
+    def _collect(self, callback: callbacks.BaseCallback, log_interval: int | None) -> tuple[bool, int]:
+        """Makes ``train_freq`` steps or episodes and stores them.
+
+        Returns:
+            False if a callback says stop; and the number of steps, each of all environments.
+        """
         environment = self._environment
         assert environment is not None
+        frequency, unit = self._train_frequency()
+        num_collected_steps = num_collected_episodes = 0
         callback.on_rollout_start()
-        num_collected_episodes = 0
-        for num_collected_steps in range(1, self.train_freq + 1):
-            self.exploration_rate = self._epsilon()
-            observation = environment.observation
-            assert observation is not None
-            epsilon = 1.0 if self.num_timesteps < self.learning_starts else self.exploration_rate
-            greedy_k, greedy_x = self._greedy(observation[None])
-            k, x = self._perturb(greedy_k[0], greedy_x[0], epsilon, self.action_noise, self._explore_rng)
-            step = environment.step(k, x, self.num_timesteps + 1)
-            self.num_timesteps += 1
-            self.replay_buffer.add(
-                observation, k, x, step.reward * self.reward_scale, step.observation, step.terminated
-            )
-            ended = step.terminated or step.truncated
-            if ended:
-                num_collected_episodes += 1
-                self._end_episode(step)
-                environment.reset(self.num_timesteps)
+        while (num_collected_steps if unit == "step" else num_collected_episodes) < frequency:
+            step = self._step(environment)
+            num_collected_steps += 1
+            num_collected_episodes += int(np.count_nonzero(step.ended))
+            log = self._end_episodes(step, log_interval)
+            new_obs = environment.reset_ended(self.num_timesteps)
             callback.update_locals(
                 {
-                    "new_obs": step.raw_observation,
-                    "actions": step.action,
-                    "rewards": np.array([step.reward]),
-                    "dones": np.array([ended]),
-                    "infos": [step.info],
+                    "new_obs": step.raw_observations if new_obs is None else new_obs,
+                    "actions": step.actions,
+                    "rewards": step.rewards,
+                    "dones": step.ended,
+                    "infos": step.infos,
                     "num_collected_steps": num_collected_steps,
                     "num_collected_episodes": num_collected_episodes,
                 }
             )
             if not callback.on_step():
-                return False
-            if ended and log_interval and self._episode_num % log_interval == 0:
+                return False, num_collected_steps
+            if log:
                 self.dump_logs()
         callback.on_rollout_end()
-        return True
+        return True, num_collected_steps
+
+    def _step(self, environment: TrainingEnvironments) -> Step:
+        """Acts once in every environment and stores what followed."""
+        observations = environment.observations
+        assert observations is not None
+        self.exploration_rate = self._epsilon()
+        epsilon = 1.0 if self.num_timesteps < self.learning_starts else self.exploration_rate
+        for noise in self._noises:
+            noise.progress_remaining = self._current_progress_remaining
+        k, x = self._explore(*self._greedy(observations), epsilon, self._noises, self._explore_rng)
+        step = environment.step(k, x, self.num_timesteps + 1)
+        transitions = Batch(step.before, k, x, step.rewards * self.reward_scale, step.after, step.terminated)
+        if not step.played.all():
+            transitions = Batch(*(part[step.played] for part in transitions))
+        self.replay_buffer.add(transitions)
+        self.num_timesteps += len(transitions.k)
+        self._update_progress()
+        return step
 
     def _epsilon(self) -> float:
+        if self.exploration_schedule is not None:
+            remaining = self._current_progress_remaining
+            return schedules.current_value("exploration_schedule", self.exploration_schedule, remaining, to=1)
         if self.exploration_episodes is not None:
             done = self._episode_num / self.exploration_episodes
         else:
             done = self.num_timesteps / (self.exploration_fraction * self._total_timesteps)
-        return exploration.linear_schedule(self.exploration_initial_eps, self.exploration_final_eps, done)
+        return schedules.linear_schedule(self.exploration_initial_eps, self.exploration_final_eps, done)
 
-    def _end_episode(self, step: Step) -> None:
-        self._episode_num += 1
-        self.action_noise.reset()
-        self.ep_info_buffer.append(step.info["episode"])
-        if "is_success" in step.info:
-            self.ep_success_buffer.append(bool(step.info["is_success"]))
+    def _end_episodes(self, step: Step, log_interval: int | None) -> bool:
+        """Counts the episodes that the step ended; returns whether it is time for a log dump."""
+        log = False
+        for i in np.flatnonzero(step.ended):
+            self._episode_num += 1
+            self._noises[i].reset()
+            episode = step.infos[i]["episode"]
+            self.ep_info_buffer.append({key: float(episode[key]) for key in ("r", "l", "t") if key in episode})
+            if "is_success" in step.infos[i]:
+                self.ep_success_buffer.append(bool(step.infos[i]["is_success"]))
+            log = log or (log_interval is not None and self._episode_num % log_interval == 0)
+        return log
 
-    def _train(self, gradient_steps: int) -> None:
-        """Makes updates on samples of the replay buffer, all in one compiled call."""
-        if gradient_steps:
-            self._metrics = self.learner.train(self.replay_buffer.sample(gradient_steps, self.batch_size))
-            self._n_updates += gradient_steps
-            self._weights_changed()
+    def _train(self, gradient_steps: int, varying: bool) -> None:
+        """Makes updates on samples of the replay buffer.
+
+        Args:
+            gradient_steps: Their number.
+            varying: Whether it will be another the next time. If not, they are all one compiled call.
+        """
+        if not gradient_steps:
+            return
+        rates = self._rates()
+        if varying:
+            most = self.learner.most_updates
+            sizes = [min(most, gradient_steps - done) for done in range(0, gradient_steps, most)]
+            self._metrics = [(size, self.learner.train_varying(self._sample(size), rates)) for size in sizes]
+        else:
+            self._metrics = [(gradient_steps, self.learner.train(self._sample(gradient_steps), rates))]
+        self._n_updates += gradient_steps
+        self._weights_changed()
+
+    def _sample(self, batches: int) -> np.ndarray:
+        rows = self.replay_buffer.sample(batches, self.batch_size)
+        normalization = self._environment and self._environment.normalization
+        return normalization.normalize(rows, self.layout, self.reward_scale) if normalization else rows
+
+    def _rates(self) -> dict[str, float]:
+        """The learning rates now."""
+        remaining = self._current_progress_remaining
+        return {name: schedules.current_value(name, getattr(self, name), remaining) for name in self.rate_names}
 
     def dump_logs(self) -> None:
         """Writes the current numbers to the logger: Stable-Baselines3's keys, and the update's metrics."""
@@ -225,10 +307,11 @@ class OffPolicyAgent(Agent):
         logger.record("time/fps", int((self.num_timesteps - self._num_timesteps_at_start) / seconds))
         logger.record("time/time_elapsed", int(seconds), exclude="tensorboard")
         logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
-        if self._metrics is not None:
-            for name, value in zip(self.metric_names, self._metrics.numpy(), strict=True):
+        if self._metrics:
+            updates, metrics = zip(*self._metrics, strict=True)
+            means = np.average([each.numpy() for each in metrics], axis=0, weights=updates)
+            for name, value in [*zip(self.metric_names, means, strict=True), *self._rates().items()]:
                 logger.record(f"train/{name}", float(value))
-            logger.record("train/learning_rate", self.learning_rate)
             logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         logger.dump(step=self.num_timesteps)
 
@@ -243,8 +326,12 @@ class OffPolicyAgent(Agent):
         self._require_set_up("save_replay_buffer")
         saving.write_bytes(saving.with_suffix(path, ".npz"), saving.npz_bytes(self._replay_state()))
 
-    def load_replay_buffer(self, path: str | os.PathLike) -> None:
+    def load_replay_buffer(self, path: str | os.PathLike, truncate_last_traj: bool = True) -> None:
         """Loads what :meth:`save_replay_buffer` wrote.
+
+        Args:
+            path: The file; ``.npz`` may be left out.
+            truncate_last_traj: As in Stable-Baselines3, where it concerns hindsight replay only; no effect here.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -269,18 +356,16 @@ class OffPolicyAgent(Agent):
             raise ValueError(f"replay buffer holds discrete actions that are not in 0..{self.actions.n - 1}")
 
     def _progress(self) -> dict[str, Any]:
-        environment = self._environment
-        noise = self.action_noise.state
+        states = [noise.state for noise in self._noises]
         return {
             "num_timesteps": self.num_timesteps,
             "total_timesteps": self._total_timesteps,
             "episodes": self._episode_num,
             "n_updates": self._n_updates,
             "exploration_rate": self.exploration_rate,
-            "noise": None if noise is None else noise.tolist(),
+            "noise": [None if state is None else state.tolist() for state in states],
             "ep_info_buffer": list(self.ep_info_buffer),
             "ep_success_buffer": list(self.ep_success_buffer),
-            "episode": [environment.episode_return, environment.episode_length] if environment else [0.0, 0],
             "rng": [rng.bit_generator.state for rng in self._rngs],
         }
 
@@ -290,12 +375,23 @@ class OffPolicyAgent(Agent):
         self._episode_num = check_integer("episodes", progress["episodes"], 0)
         self._n_updates = check_integer("n_updates", progress["n_updates"], 0)
         self.exploration_rate = check_range("exploration_rate", progress["exploration_rate"], at_least=0, to=1)
-        noise = progress["noise"]
-        if noise is not None and np.shape(noise) != (self.actions.parameter_size,):
-            raise ValueError(f"noise must be None or {self.actions.parameter_size} numbers, got {noise}")
-        self.action_noise.state = None if noise is None else np.array(noise, float)
+        self._make_noises(len(progress["noise"]))
+        for noise, state in zip(self._noises, progress["noise"], strict=True):
+            if state is not None and np.shape(state) != (self.actions.parameter_size,):
+                raise ValueError(f"noise must be None or {self.actions.parameter_size} numbers, got {state}")
+            noise.state = None if state is None else np.array(state, float)
         for episode in progress["ep_info_buffer"]:
             self.ep_info_buffer.append({key: check_range(key, value) for key, value in episode.items()})
         self.ep_success_buffer.extend(bool(success) for success in progress["ep_success_buffer"])
         for rng, state in zip(self._rngs, progress["rng"], strict=True):
             rng.bit_generator.state = state
+
+
+def _read_train_freq(train_freq: Any) -> int | tuple[int, str]:
+    """Returns a number of steps, or (number, unit), checked."""
+    if not isinstance(train_freq, tuple | list):
+        return check_integer("train_freq", train_freq, 1)
+    if len(train_freq) != 2:
+        raise ValueError(f'train_freq must be a number of steps or (number, "step" or "episode"), got {train_freq!r}')
+    number, unit = train_freq
+    return check_integer("train_freq", number, 1), check_choice("train_freq's unit", unit, ("step", "episode"))

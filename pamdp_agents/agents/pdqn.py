@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
-import gymnasium as gym
 import keras
 import numpy as np
 import tensorflow as tf
 
-from pamdp_agents import strategies
+from pamdp_agents import schedules, strategies
 from pamdp_agents.agents.off_policy import OffPolicyAgent
+from pamdp_agents.environment_kinds import Environment
 from pamdp_agents.exploration import ParameterNoise
-from pamdp_agents.learner import Metrics, TrainState, Update, adam, clip_by_norm, polyak
+from pamdp_agents.learner import Metrics, Rates, TrainState, Update, adam, clip_by_norm, polyak
 from pamdp_agents.networks import FlatNetwork, JointQ, ParameterActor
 from pamdp_agents.replay import Batch
+from pamdp_agents.schedules import Schedule
 from pamdp_agents.validation import check_bool, check_choice, check_positive, check_range
 
 ActorLossWeighting = Literal["sum", "average", "weighted", "random_weighted"]
@@ -34,15 +35,19 @@ class PDQN(OffPolicyAgent):
 
     Args:
         policy: ``"MlpPolicy"``.
-        env: The environment, its id, or None (only to load an agent or to be given one later by ``set_env``).
-        learning_rate: Adam's step size for the Q-network.
+        env: A Gymnasium environment, its id, a Gymnasium vector environment, a Stable-Baselines3 ``VecEnv``, or None
+            (only to load an agent or to be given one later by ``set_env``).
+        learning_rate: Adam's step size for the Q-network, at least 0: a number, or a schedule, which is a function of
+            the progress that remains (1 at the start of ``learn``, 0 at its end); see :mod:`pamdp_agents.schedules`.
         buffer_size: Number of transitions in the replay buffer.
         learning_starts: Environment steps before the first update; until then the discrete action is random (ε = 1).
         batch_size: Transitions in one update.
         tau: Polyak coefficient of the Q-network's target, in (0, 1].
         gamma: Discount factor γ, in [0, 1].
-        train_freq: Environment steps between updates.
-        gradient_steps: Updates made then, all in one compiled call; −1: as many as environment steps.
+        train_freq: Steps between updates, each of all parallel environments: a number, or ``(number, "step")``; or
+            ``(number, "episode")``, with one environment only.
+        gradient_steps: Updates made then, all in one compiled call; −1: as many as environment steps were made since
+            the last ones, over all parallel environments.
         policy_kwargs: ``net_arch`` (hidden units: a list for both networks, or ``{"pi": [...], "qf": [...]}``; default
             [256]), ``activation_fn`` (default "relu"), ``q_output_initializer`` and ``actor_output_initializer``
             (Keras initialisers, or their configurations).
@@ -53,12 +58,13 @@ class PDQN(OffPolicyAgent):
         device: ``"auto"``, ``"cpu"``, ``"gpu"`` or a TensorFlow device name.
         strategy: How the gradient that reaches the action-parameters is changed; see
             :mod:`pamdp_agents.strategies`.
-        actor_learning_rate: Adam's step size for the parameter actor.
+        actor_learning_rate: Adam's step size for the parameter actor, a number or a schedule.
         actor_tau: Polyak coefficient of the actor's target, in (0, 1].
         exploration_initial_eps: ε at the start.
         exploration_final_eps: ε at the end of its linear fall.
         exploration_fraction: Fraction of ``total_timesteps`` over which ε falls, in (0, 1].
         exploration_episodes: If given, ε falls over this many episodes instead.
+        exploration_schedule: If given, ε as a function of the progress that remains, in place of the four above.
         action_noise: ``"uniform"``, ``"gaussian"``, ``"ornstein_uhlenbeck"``, a configuration or an object; see
             :mod:`pamdp_agents.exploration`.
         max_grad_norm: Each network's gradient is scaled down to this norm; None: not clipped.
@@ -82,6 +88,7 @@ class PDQN(OffPolicyAgent):
         (arXiv 1905.04388) and their published code.
     """
 
+    rate_names: ClassVar[tuple[str, ...]] = ("learning_rate", "actor_learning_rate")
     metric_names: ClassVar[tuple[str, ...]] = (
         "critic_loss",
         "actor_loss",
@@ -94,14 +101,14 @@ class PDQN(OffPolicyAgent):
     def __init__(
         self,
         policy: str,
-        env: gym.Env | str | None,
-        learning_rate: float = 1e-3,
+        env: Environment | str | None,
+        learning_rate: float | Schedule = 1e-3,
         buffer_size: int = 100_000,
         learning_starts: int = 500,
         batch_size: int = 128,
         tau: float = 0.01,
         gamma: float = 0.95,
-        train_freq: int = 1,
+        train_freq: int | tuple[int, Literal["step", "episode"]] = 1,
         gradient_steps: int = 1,
         policy_kwargs: dict[str, Any] | None = None,
         stats_window_size: int = 100,
@@ -111,12 +118,13 @@ class PDQN(OffPolicyAgent):
         device: str = "auto",
         *,
         strategy: str | dict[str, Any] | Sequence[Any] | strategies.Strategy = "inverting",
-        actor_learning_rate: float = 1e-4,
+        actor_learning_rate: float | Schedule = 1e-4,
         actor_tau: float = 0.001,
         exploration_initial_eps: float = 1.0,
         exploration_final_eps: float = 0.01,
         exploration_fraction: float = 0.1,
         exploration_episodes: int | None = None,
+        exploration_schedule: Schedule | None = None,
         action_noise: str | dict[str, Any] | ParameterNoise = "uniform",
         max_grad_norm: float | None = 10.0,
         loss: Literal["mse", "huber"] = "mse",
@@ -128,7 +136,7 @@ class PDQN(OffPolicyAgent):
         actor_loss_indexed: bool = False,
     ):
         self.strategy = strategies.get(strategy)
-        self.actor_learning_rate = check_positive("actor_learning_rate", actor_learning_rate)
+        self.actor_learning_rate = schedules.get("actor_learning_rate", actor_learning_rate)
         self.actor_tau = check_range("actor_tau", actor_tau, above=0, to=1)
         self.max_grad_norm = None if max_grad_norm is None else check_positive("max_grad_norm", max_grad_norm)
         self.loss = check_choice("loss", loss, ("mse", "huber"))
@@ -157,6 +165,7 @@ class PDQN(OffPolicyAgent):
             exploration_final_eps=exploration_final_eps,
             exploration_fraction=exploration_fraction,
             exploration_episodes=exploration_episodes,
+            exploration_schedule=exploration_schedule,
             action_noise=action_noise,
             reward_scale=reward_scale,
             scale_observations=scale_observations,
@@ -266,19 +275,19 @@ class PDQN(OffPolicyAgent):
             gradient = tape.gradient(x, weights, -changed, unconnected_gradients="zero")
             return gradient, -objective, _fraction(changed != ascent), _fraction(tf.abs(x) >= 1.0)
 
-        def update(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        def update(state: TrainState, batch: Batch, rates: Rates) -> tuple[TrainState, Metrics]:
             step = state.step + 1.0
             q_state, actor_state = state.networks["q"], state.networks["actor"]
 
             gradient, critic_loss, td_error, prediction = q_gradient(q_state.weights, batch, target(state, batch))
             gradient = clip_by_norm(gradient, self.max_grad_norm)
-            q_state = adam(q_state, gradient, self.learning_rate, step)
+            q_state = adam(q_state, gradient, rates["learning_rate"], step)
 
             gradient, actor_loss, changed, at_bound = actor_gradient(
                 actor_state.weights, q_state.weights, batch, td_error, step
             )
             gradient = clip_by_norm(gradient, self.max_grad_norm)
-            actor_state = adam(actor_state, gradient, self.actor_learning_rate, step)
+            actor_state = adam(actor_state, gradient, rates["actor_learning_rate"], step)
 
             networks = {"q": polyak(q_state, self.tau), "actor": polyak(actor_state, self.actor_tau)}
             metrics = (

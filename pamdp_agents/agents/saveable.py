@@ -11,18 +11,21 @@ from typing import IO, Any, Self
 import gymnasium as gym
 import numpy as np
 
-from pamdp_agents import exploration, saving, strategies
-from pamdp_agents.environments import SingleEnvironment
+from pamdp_agents import exploration, saving, schedules, strategies
+from pamdp_agents.environment_kinds import Environment
+from pamdp_agents.environments import TrainingEnvironments, check_state
 from pamdp_agents.learner import Learner, NetworkState, TrainState
 from pamdp_agents.networks import serialize_policy_kwargs
 from pamdp_agents.observations import ObservationTransform
-from pamdp_agents.validation import check_integer, check_range
 
 # Settings that are objects, and how each becomes a configuration.
 _SERIALIZERS: dict[str, Callable[[Any], Any]] = {
     "strategy": strategies.serialize,
     "action_noise": exploration.serialize,
     "policy_kwargs": serialize_policy_kwargs,
+    "learning_rate": schedules.serialize,
+    "actor_learning_rate": schedules.serialize,
+    "exploration_schedule": schedules.serialize,
 }
 
 
@@ -52,10 +55,10 @@ class SaveableAgent(ABC):
     learner: Learner
     seed: int | None
     observations: ObservationTransform
-    _environment: SingleEnvironment | None
+    _environment: TrainingEnvironments | None
 
     @abstractmethod
-    def __init__(self, policy: str, env: gym.Env | str | None, **settings: Any):
+    def __init__(self, policy: str, env: Environment | str | None, **settings: Any):
         """Makes an agent; without an environment, it has no spaces and no networks yet."""
 
     @abstractmethod
@@ -63,7 +66,7 @@ class SaveableAgent(ABC):
         """Makes everything that depends on the spaces."""
 
     @abstractmethod
-    def set_env(self, env: gym.Env | str, force_reset: bool = True) -> None:
+    def set_env(self, env: Environment | str, force_reset: bool = True) -> None:
         """Gives the agent an environment with the spaces it was made for."""
 
     @abstractmethod
@@ -207,8 +210,8 @@ class SaveableAgent(ABC):
             )
         plain, objects = ({n: v for n, v in part.items() if n not in exclude} for part in self.config())
         arrays = {f"{group}:{name}": w for group, ws in self.get_parameters().items() for name, w in ws.items()}
-        if self._environment is not None and self._environment.observation is not None:
-            arrays["last_observation"] = self._environment.observation
+        if self._environment is not None:
+            arrays |= self._environment.state()
         content = saving.Archive(
             {
                 "agent": type(self).__name__,
@@ -232,7 +235,7 @@ class SaveableAgent(ABC):
     def load(
         cls,
         path: str | os.PathLike | IO[bytes],
-        env: gym.Env | str | None = None,
+        env: Environment | str | None = None,
         device: str = "auto",
         custom_objects: Mapping[str, Any] | None = None,
         print_system_info: bool = False,
@@ -248,7 +251,7 @@ class SaveableAgent(ABC):
             env: Environment to continue in; None: the agent can predict, and be given one by ``set_env``.
             device: Where to run.
             custom_objects: Settings, by name, to use instead of the saved ones; with these, a setting that the file
-                holds as a pickle need not be unpickled.
+                holds as a pickle need not be unpickled. Names of no setting are ignored, as in Stable-Baselines3.
             print_system_info: Print the versions the file was saved with and those in use.
             force_reset: Start a new episode at the next ``learn``; False: ``env`` stands where the saved agent left
                 it.
@@ -264,9 +267,10 @@ class SaveableAgent(ABC):
         archive = saving.Archive.read(path)
         if print_system_info:
             print(f"saved with {archive.data.get('versions')}\nin use     {saving.versions()}")
-        given = {**(custom_objects or {}), **kwargs}
-        if unknown := given.keys() - inspect.signature(cls).parameters.keys():
+        names = inspect.signature(cls).parameters.keys()
+        if unknown := kwargs.keys() - names:
             raise TypeError(f"{cls.__name__} has no settings {sorted(unknown)}, given to load")
+        given = {name: value for name, value in (custom_objects or {}).items() if name in names} | kwargs
         if wrong := [name for name, kind in _ENTRIES.items() if not isinstance(archive.data.get(name), kind)]:
             raise saving.SavedFileError(f"{path} has no proper {' and '.join(wrong)} in data.json: it is damaged")
         if archive.data["agent"] != cls.__name__:
@@ -285,9 +289,9 @@ class SaveableAgent(ABC):
         if env is not None:
             agent.set_env(env)
             agent._seed_env(agent.seed)
-            if not force_reset and "last_observation" in archive.arrays:
+            if not force_reset:
                 assert agent._environment is not None
-                agent._environment.resume(archive.arrays["last_observation"], *archive.data["progress"]["episode"])
+                agent._environment.resume(check_state(archive.arrays, agent.observations.size))
         return agent
 
     def _restore(self, archive: saving.Archive) -> None:
@@ -295,12 +299,7 @@ class SaveableAgent(ABC):
         self._set_up(*(saving.space_from_json(archive.data[f"{kind}_space"]) for kind in ("observation", "action")))
         self.set_parameters(_grouped(archive.arrays))
         self._restore_progress(archive.data["progress"])
-        episode_return, episode_length = archive.data["progress"]["episode"]
-        check_range("episode return", episode_return)
-        check_integer("episode length", episode_length, 0)
-        observation = archive.arrays.get("last_observation", np.zeros(self.observations.size, np.float32))
-        if observation.shape != (self.observations.size,) or not np.isfinite(observation).all():
-            raise ValueError(f"last_observation must be {self.observations.size} finite numbers, got {observation}")
+        check_state(archive.arrays, self.observations.size)
         if archive.replay_buffer is not None:
             self._restore_replay(archive.replay_buffer)
 

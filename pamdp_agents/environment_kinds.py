@@ -1,0 +1,320 @@
+"""Three kinds of environments behind one interface: Gymnasium's, its vector environments, and Stable-Baselines3's.
+
+Training and evaluation step n environments at once and ask of each step: what was played, how did it end, what comes
+next. The kinds differ in when an environment whose episode has ended is reset, and in where its last observation is:
+
+* one Gymnasium environment: reset by :meth:`reset_ended`; the step returns the last observation;
+* a Gymnasium vector environment, by its ``AutoresetMode``: ``NEXT_STEP`` resets in the next step, which plays nothing;
+  ``SAME_STEP`` within the step, the last observation is in ``infos["final_obs"]``; ``DISABLED``: by
+  :meth:`reset_ended`;
+* Stable-Baselines3's ``VecEnv``: within the step, the last observation is in ``info["terminal_observation"]``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector.utils import concatenate, create_empty_array
+from numpy.typing import NDArray
+
+from pamdp_agents.observations import ObservationTransform
+from pamdp_agents.spaces import ParameterizedActionSpace
+
+Environment: TypeAlias = Any
+"""A Gymnasium environment, a Gymnasium vector environment, or a Stable-Baselines3 ``VecEnv``."""
+
+
+class Outcome(NamedTuple):
+    """What one step of n environments gave.
+
+    Attributes:
+        observations: As the environment gave them.
+        final_observations: For those environments whose episode ended and whose place in ``observations`` is already
+            taken by the next episode's first: their last observation.
+        rewards: float64 [n].
+        terminated: Whether the episode really ended, bool [n].
+        truncated: Whether it was cut off, bool [n].
+        played: False where the step was only a reset, bool [n].
+        infos: n dicts.
+    """
+
+    observations: Any
+    final_observations: dict[int, Any]
+    rewards: NDArray[np.float64]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    played: NDArray[np.bool_]
+    infos: list[dict[str, Any]]
+
+
+class EnvironmentKind(ABC):
+    """n environments, n = ``num_envs``.
+
+    Attributes:
+        env: The environment itself.
+        num_envs: n.
+        is_vector: Whether observations are n stacked ones, not a single one.
+        episode_starts: Whether the current observation is an episode's first, bool [n].
+        pending_resets: Whether the next step will only be a reset, bool [n].
+    """
+
+    is_vector = True
+    episode_starts: NDArray[np.bool_]
+
+    def __init__(self, env: Any, num_envs: int) -> None:
+        self.env, self.num_envs = env, num_envs
+        self._all = np.ones(num_envs, dtype=bool)
+        self.pending_resets = ~self._all
+
+    @property
+    def observation_space(self) -> gym.Space:
+        """One environment's observation space."""
+        return self.env.observation_space
+
+    @property
+    def action_space(self) -> gym.Space:
+        """One environment's action space."""
+        return self.env.action_space
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The environment's id, or its class."""
+
+    @abstractmethod
+    def reset(self, seed: int | None) -> Any:
+        """Starts n new episodes; returns their first observations."""
+
+    @abstractmethod
+    def step(self, actions: Any) -> Outcome:
+        """Takes n actions: a list of n, or whatever the environment's own ``step`` takes."""
+
+    def reset_ended(self) -> Any | None:
+        """Starts new episodes in place of those that the last step ended, if the environment does not do so itself.
+
+        Returns:
+            All current observations, or None if nothing was done.
+        """
+        return None
+
+    def compose(self, actions: ParameterizedActionSpace, k: NDArray, x: NDArray) -> Any:
+        """Returns canonical actions (k [n], x [n, P]) as :meth:`step` takes them."""
+        return actions.to_env_batch(k, x)
+
+    def transform(self, observations: ObservationTransform, given: Any) -> NDArray[np.float32]:
+        """Returns the environment's observations as float32 [n, D]."""
+        return observations.batch(given)
+
+
+class SingleEnvironment(EnvironmentKind):
+    """One Gymnasium environment."""
+
+    is_vector = False
+
+    def __init__(self, env: gym.Env) -> None:
+        super().__init__(env, 1)
+
+    @property
+    def name(self) -> str:
+        """The environment's id, or its class."""
+        return self.env.spec.id if self.env.spec else type(self.env.unwrapped).__name__
+
+    def reset(self, seed: int | None) -> Any:
+        """Starts a new episode; returns its first observation.
+
+        Raises:
+            TypeError: The environment's reset does not take a seed or does not return (observation, info).
+        """
+        self.episode_starts = self._all
+        try:
+            result = self.env.reset(seed=seed)
+        except TypeError as error:
+            if "seed" not in str(error):
+                raise
+            raise TypeError(f"environment {self.name}: reset(seed=...) must take a seed ({error}); {UPDATE}") from error
+        if not (isinstance(result, tuple) and len(result) == 2):
+            raise TypeError(
+                f"environment {self.name}: reset must return (observation, info), it returned {result!r}; {UPDATE}"
+            )
+        return result[0]
+
+    def step(self, actions: Sequence[Any]) -> Outcome:
+        """Takes one action in a list.
+
+        Raises:
+            TypeError: The environment's step does not return Gymnasium's five values, or the reward is None.
+        """
+        [action] = actions
+        result = self.env.step(action)
+        has_five = isinstance(result, tuple) and len(result) == 5
+        if not has_five or result[1] is None or not isinstance(result[4], dict):
+            raise TypeError(
+                f"environment {self.name}: step must return (observation, reward, terminated, truncated, info), it "
+                f"returned {result!r}; {UPDATE}"
+            )
+        observation, reward, terminated, truncated, info = result
+        rewards = np.array([reward], dtype=np.float64)
+        ended, cut = np.array([bool(terminated)]), np.array([bool(truncated)])
+        self.episode_starts = ended | cut
+        return Outcome(observation, {}, rewards, ended, cut, self._all, [info])
+
+    def reset_ended(self) -> Any | None:
+        """Starts a new episode if the last one ended; returns its first observation, else None."""
+        return self.reset(None) if self.episode_starts[0] else None
+
+    def transform(self, observations: ObservationTransform, given: Any) -> NDArray[np.float32]:
+        """Returns the observation as float32 [1, D]."""
+        return observations(given)[None]
+
+
+class GymnasiumVectorEnvironment(EnvironmentKind):
+    """A Gymnasium vector environment, in the autoreset mode that its metadata name."""
+
+    def __init__(self, env: gym.vector.VectorEnv) -> None:
+        super().__init__(env, env.num_envs)
+        mode = env.metadata.get("autoreset_mode", "NextStep")
+        self._mode = getattr(mode, "value", mode)
+        self._ended = ~self._all
+
+    @property
+    def observation_space(self) -> gym.Space:
+        """One environment's observation space."""
+        return self.env.single_observation_space
+
+    @property
+    def action_space(self) -> gym.Space:
+        """One environment's action space."""
+        return self.env.single_action_space
+
+    @property
+    def name(self) -> str:
+        """The environments' id, or their class."""
+        inner = next(iter(getattr(self.env, "envs", ())), None)
+        spec = self.env.spec or getattr(inner, "spec", None)
+        return spec.id if spec else type(self.env.unwrapped if inner is None else inner.unwrapped).__name__
+
+    def reset(self, seed: int | None) -> Any:
+        """Starts n new episodes; returns their first observations."""
+        self._ended = self.pending_resets = ~self._all
+        self.episode_starts = self._all
+        return self.env.reset(seed=seed)[0]
+
+    def step(self, actions: Any) -> Outcome:
+        """Takes n actions: a list of n, or a batch of the vector environment's action space."""
+        played = ~self.pending_resets
+        observations, rewards, terminated, truncated, infos = self.env.step(batch_actions(self.env, actions))
+        self._ended = np.logical_or(terminated, truncated)
+        split = split_infos(infos, self.num_envs)
+        final_observations = {}
+        if self._mode == "SameStep":
+            final_observations = {int(i): split[i]["final_obs"] for i in np.flatnonzero(self._ended)}
+            # What stands beside `final_info` is from the new episode's reset.
+            split = [{**info, **info.get("final_info", {})} for info in split]
+        if self._mode == "NextStep":  # the next step will ignore the ended ones' actions and only reset them
+            self.pending_resets, self.episode_starts = self._ended, ~played
+        else:
+            self.episode_starts = self._ended
+        rewards = np.asarray(rewards, dtype=np.float64)
+        return Outcome(
+            observations, final_observations, rewards, np.array(terminated), np.array(truncated), played, split
+        )
+
+    def reset_ended(self) -> Any | None:
+        """In ``DISABLED`` mode, starts new episodes in place of the ended ones; returns all observations, else None."""
+        if self._mode != "Disabled" or not self._ended.any():
+            return None
+        return self.env.reset(options={"reset_mask": self._ended.copy()})[0]
+
+    def compose(self, actions: ParameterizedActionSpace, k: NDArray, x: NDArray) -> Any:
+        """Returns canonical actions (k [n], x [n, P]) as a batch of the vector environment's action space."""
+        return actions.to_env_stacked(k, x)
+
+
+class SB3VectorEnvironment(EnvironmentKind):
+    """Stable-Baselines3's ``VecEnv``, or anything with its interface."""
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env, env.num_envs)
+
+    @property
+    def name(self) -> str:
+        """The environments' id, or the vector environment's class."""
+        spec = self.env.get_attr("spec", [0])[0] if self.env.has_attr("spec") else None
+        return spec.id if spec else type(self.env.unwrapped).__name__
+
+    def reset(self, seed: int | None) -> Any:
+        """Starts n new episodes; returns their first observations."""
+        self.episode_starts = self._all
+        if seed is not None:
+            self.env.seed(seed)
+        return self.env.reset()
+
+    def step(self, actions: Any) -> Outcome:
+        """Takes a list of n actions."""
+        observations, rewards, dones, infos = self.env.step(actions)
+        self.episode_starts = dones = np.array(dones, dtype=bool)
+        truncated = np.array([bool(info.get("TimeLimit.truncated")) for info in infos]) & dones
+        final_observations = {
+            int(i): infos[i]["terminal_observation"]
+            for i in np.flatnonzero(dones)
+            if infos[i].get("terminal_observation") is not None
+        }
+        rewards = np.asarray(rewards, dtype=np.float64)
+        return Outcome(observations, final_observations, rewards, dones & ~truncated, truncated, self._all, list(infos))
+
+
+def kind_of(env: Any) -> EnvironmentKind:
+    """Returns an environment of any kind behind the one interface.
+
+    Raises:
+        TypeError: It is of none of the three kinds.
+    """
+    if not isinstance(env, gym.Env):
+        if hasattr(env, "single_action_space"):
+            return GymnasiumVectorEnvironment(env)
+        if hasattr(env, "num_envs"):
+            return SB3VectorEnvironment(env)
+    if hasattr(env, "reset") and hasattr(env, "step"):
+        return SingleEnvironment(env)
+    raise TypeError(
+        "env must be a Gymnasium environment or vector environment, an SB3 VecEnv or the id of a registered "
+        f"environment, got {env!r}"
+    )
+
+
+def batch_actions(env: gym.vector.VectorEnv, actions: Any) -> Any:
+    """Turns a list of n actions into what ``step`` of a Gymnasium vector environment takes.
+
+    Args:
+        env: A vector environment of n environments.
+        actions: A list of n elements of ``env.single_action_space``; anything else counts as batched already.
+
+    Returns:
+        An element of ``env.action_space``.
+    """
+    if not isinstance(actions, list):
+        return actions
+    space = env.single_action_space
+    out: Any = create_empty_array(space, n=env.num_envs)
+    return concatenate(space, actions, out)
+
+
+def split_infos(infos: dict[str, Any] | list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
+    """Splits Gymnasium's dict of arrays, where ``_key`` tells which environments have ``key``, into n dicts."""
+    if isinstance(infos, list):
+        return infos
+    split: list[dict[str, Any]] = [{} for _ in range(n)]
+    for key, value in infos.items():
+        if key.startswith("_"):
+            continue
+        values = split_infos(value, n) if isinstance(value, dict) else value
+        for i in np.flatnonzero(infos.get(f"_{key}", np.ones(n, dtype=bool))):
+            split[i][key] = values[i]
+    return split
+
+
+UPDATE = "update the environment to Gymnasium's interface of version 1.0, or wrap it"
