@@ -46,3 +46,33 @@ class Corridor(gym.Env):
         reward = float("nan") if broken == "reward" else 1.0
         ended = self.position == self.length
         return observation, reward, ended and not self.truncate, ended and self.truncate, {}
+
+
+class Numbered(gym.Env):
+    """Observes (label, episode, t), so that every transition tells where it belongs; pays label + t.
+
+    Episode e lasts ``length + e % 2`` steps and ends by termination, or by truncation if e is odd. The same as a Dict
+    with ``as_dict``.
+    """
+
+    action_space = Target().action_space
+
+    def __init__(self, label=0, length=3, as_dict=False):
+        self.label, self.length, self.as_dict, self.episode = label, length, as_dict, -1
+        parts = {"label": gym.spaces.Box(0, 1000, (1,), np.float64), "place": gym.spaces.Box(0, 1000, (2,))}
+        self.observation_space = gym.spaces.Dict(parts) if as_dict else gym.spaces.Box(0, 1000, (3,), np.float64)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.episode, self.t = self.episode + 1, 0
+        return self.observe(), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action), action
+        self.t += 1
+        ended, odd = self.t == self.length + self.episode % 2, self.episode % 2 == 1
+        return self.observe(), float(self.label + self.t), ended and not odd, ended and odd, {"is_success": ended}
+
+    def observe(self):
+        label, place = np.array([self.label], float), np.array([self.episode, self.t], float)
+        return {"label": label, "place": place.astype("f")} if self.as_dict else np.concatenate([label, place])

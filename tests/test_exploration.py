@@ -6,7 +6,6 @@ from environments import Corridor, Target
 
 from pamdp_agents import MPDQN, exploration
 from pamdp_agents.exploration import GaussianNoise, OrnsteinUhlenbeckNoise, ParameterNoise
-from pamdp_agents.schedules import linear_schedule
 
 
 def explored(action_noise, epsilon, n=2000):
@@ -53,11 +52,6 @@ def test_ornstein_uhlenbeck_noise_drifts_and_forgets_at_reset():
         np.testing.assert_allclose(noise.sample(rng, 2), n)
     noise.reset()
     np.testing.assert_allclose(noise.sample(rng, 2), 0.3 * same.standard_normal(2))
-
-
-def test_linear_schedule_stays_at_its_ends():
-    values = [linear_schedule(1.0, 0.2, done) for done in (-0.1, 0.0, 0.5, 1.0, 3.0)]
-    np.testing.assert_allclose(values, [1.0, 1.0, 0.6, 0.2, 0.2])
 
 
 def test_epsilon_falls_over_a_fraction_of_the_steps():

@@ -1,0 +1,230 @@
+"""Training in several environments at once: every kind stores the same right transitions."""
+
+from functools import partial
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from environments import Corridor, Numbered, Target
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
+
+from pamdp_agents import MPDQN
+from pamdp_agents.callbacks import BaseCallback
+
+SMALL = {"policy_kwargs": {"net_arch": [8]}, "batch_size": 4, "seed": 0}
+MODES = list(AutoresetMode)
+
+
+def numbered(n=3, as_dict=False):
+    """Makers of environments whose episodes have lengths of their own."""
+    return [partial(Numbered, label, 2 + label, as_dict) for label in range(n)]
+
+
+def stored(agent):
+    return agent.layout.split(agent.replay_buffer.rows[: len(agent.replay_buffer)])
+
+
+def assert_right_transitions(agent, n=3):
+    """Every stored transition is one of Numbered's, and of each environment all are there, in order."""
+    batch = stored(agent)
+    for label in range(n):
+        own = batch.s[:, 0] == label
+        s, s2, r, terminated = (part[own] for part in (batch.s, batch.s2, batch.r, batch.terminated))
+        np.testing.assert_array_equal(s2[:, 0], label)
+        np.testing.assert_array_equal(s2[:, 1], s[:, 1])  # the episode
+        np.testing.assert_array_equal(s2[:, 2], s[:, 2] + 1)
+        np.testing.assert_array_equal(r, label + s2[:, 2])
+        length = 2 + label + s[:, 1] % 2
+        np.testing.assert_array_equal(terminated, (s2[:, 2] == length) & (s[:, 1] % 2 == 0))
+        expected = [(e, t) for e in range(40) for t in range(2 + label + e % 2)][: len(s)]
+        np.testing.assert_array_equal(s[:, 1:], expected)
+
+
+@pytest.mark.parametrize("as_dict", [False, True], ids=["box", "dict"])
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("vector_env", [SyncVectorEnv, AsyncVectorEnv])
+def test_every_autoreset_mode_stores_the_transitions_of_the_environments(vector_env, mode, as_dict):
+    envs = vector_env(numbered(as_dict=as_dict), autoreset_mode=mode)
+    agent = MPDQN("MlpPolicy", envs, learning_starts=1000, scale_observations=False, **SMALL).learn(60)
+    assert_right_transitions(agent)
+    assert agent.num_timesteps == len(agent.replay_buffer) >= 60
+    returns = {(episode["r"], episode["l"]) for episode in agent.ep_info_buffer}
+    lengths = [(label, 2 + label + odd) for label in range(3) for odd in (0, 1)]
+    assert returns == {(label * n + n * (n + 1) / 2, n) for label, n in lengths}
+    envs.close()
+
+
+def test_one_environment_stores_the_same_as_several():
+    agent = MPDQN("MlpPolicy", Numbered(0, 2), learning_starts=1000, scale_observations=False, **SMALL).learn(30)
+    assert_right_transitions(agent, n=1)
+    assert len(agent.replay_buffer) == 30
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP], ids=str)
+def test_episode_statistics_of_a_recorder_are_taken_over(mode):
+    envs = RecordEpisodeStatistics(SyncVectorEnv(numbered(), autoreset_mode=mode))
+    agent = MPDQN("MlpPolicy", envs, learning_starts=1000, **SMALL).learn(40)
+    episodes = len(agent.ep_info_buffer)
+    assert episodes == agent._episode_num
+    assert [episode["r"] for episode in agent.ep_info_buffer] == list(envs.return_queue)[:episodes]
+    assert agent.ep_success_buffer and all(agent.ep_success_buffer)
+
+
+def test_processes_give_the_same_training_as_one_after_the_other():
+    agents = []
+    for vector_env in (SyncVectorEnv, AsyncVectorEnv):
+        envs = vector_env([Target] * 2)
+        agents.append(MPDQN("MlpPolicy", envs, learning_starts=20, **SMALL).learn(60))
+        envs.close()
+    np.testing.assert_array_equal(agents[0].learner.state.numpy(), agents[1].learner.state.numpy())
+    np.testing.assert_array_equal(agents[0].replay_buffer.rows, agents[1].replay_buffer.rows)
+
+
+def test_make_vec_environments_get_seeds_of_their_own():
+    envs = gym.make_vec("pamdp/Goal-v1", num_envs=2, vectorization_mode="sync")
+    agent = MPDQN("MlpPolicy", envs, learning_starts=1000, **SMALL).learn(4)
+    first = stored(agent).s[:2]
+    assert not np.array_equal(first[0], first[1])
+    again = MPDQN("MlpPolicy", gym.make_vec("pamdp/Goal-v1", 2, "sync"), learning_starts=1000, **SMALL).learn(4)
+    np.testing.assert_array_equal(again.replay_buffer.rows, agent.replay_buffer.rows)
+
+
+@pytest.mark.parametrize(
+    "train_freq, gradient_steps, updates",
+    [(1, 1, 20), (1, 3, 60), (1, -1, 60), ((2, "step"), -1, 60), (5, -1, 60), (5, 2, 8), (5, 0, 0)],
+)
+def test_train_freq_counts_steps_of_all_environments_and_minus_one_updates_once_a_transition(
+    train_freq, gradient_steps, updates
+):
+    envs = SyncVectorEnv([Corridor] * 3, autoreset_mode=AutoresetMode.SAME_STEP)
+    settings = {"train_freq": train_freq, "gradient_steps": gradient_steps, "learning_starts": 30}
+    agent = MPDQN("MlpPolicy", envs, **settings, **SMALL).learn(90)
+    assert agent._n_updates == updates
+    assert agent.learner.traces == (updates > 0)
+
+
+@pytest.mark.parametrize("frequency, rollouts", [(1, 9), (2, 4)])
+def test_episodes_as_train_freq_update_at_their_ends_with_one_trace_whatever_their_lengths(frequency, rollouts):
+    counts = []
+    env = Numbered(0, 3)  # episodes of 3, 4, 3, 4, … steps
+    agent = MPDQN("MlpPolicy", env, train_freq=(frequency, "episode"), gradient_steps=-1, learning_starts=0, **SMALL)
+    agent.learn(28, callback=lambda locals_, _: counts.append(agent._n_updates))
+    at_ends = np.cumsum([3, 4] * 4)[frequency - 1 :: frequency]
+    assert sorted(set(counts)) == [0, *at_ends[:-1]]
+    assert agent._n_updates == 28
+    assert agent.learner.traces == 1
+
+
+def test_more_updates_than_fit_in_one_call_are_made_in_several():
+    env = Corridor(length=100)
+    agent = MPDQN("MlpPolicy", env, train_freq=(1, "episode"), gradient_steps=-1, learning_starts=0, **SMALL)
+    agent.learn(100)
+    assert agent._n_updates == 100 == agent.learner.unload().step
+    assert agent.learner.traces == 1
+    fixed = MPDQN("MlpPolicy", Corridor(length=100), train_freq=100, gradient_steps=100, learning_starts=0, **SMALL)
+    fixed.learn(100)
+    # The batches are drawn in the same order, so it is the same training.
+    np.testing.assert_allclose(fixed.learner.state.numpy(), agent.learner.state.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_training_continues_where_the_environments_stand(mode, tmp_path):
+    envs = SyncVectorEnv(numbered(), autoreset_mode=mode)
+    settings = {"learning_starts": 1000, "scale_observations": False, "action_noise": "ornstein_uhlenbeck"} | SMALL
+    agent = MPDQN("MlpPolicy", envs, **settings).learn(20)
+    agent.save(tmp_path / "agent", include=["replay_buffer"])
+    loaded = MPDQN.load(tmp_path / "agent", env=envs, force_reset=False)
+    loaded.learn(20, reset_num_timesteps=False)
+    assert_right_transitions(loaded)
+    assert len(loaded.replay_buffer) >= 40
+    with pytest.raises(ValueError, match="env has 2 environments, but to go on without a reset it must have 3"):
+        MPDQN.load(tmp_path / "agent", env=SyncVectorEnv(numbered(2)), force_reset=False)
+
+
+def test_an_agent_moves_from_several_environments_to_one_and_back(tmp_path):
+    agent = MPDQN("MlpPolicy", SyncVectorEnv([Target] * 3), learning_starts=5, **SMALL).learn(30)
+    agent.save(tmp_path / "agent")
+    loaded = MPDQN.load(tmp_path / "agent", env=Target())
+    assert loaded.n_envs == 1 and loaded.learn(10).num_timesteps == 10
+    loaded.set_env(SyncVectorEnv([Target] * 2))
+    assert loaded.n_envs == 2 and loaded.learn(10, reset_num_timesteps=False).num_timesteps == 20
+
+
+def test_an_error_in_one_of_several_environments_stops_before_it_is_stored():
+    envs = SyncVectorEnv([Corridor, partial(Corridor, broken_step=4)])
+    agent = MPDQN("MlpPolicy", envs, learning_starts=1000, **SMALL)
+    with pytest.raises(ValueError, match=r"Corridor returned the reward \[ 1. nan\] at step 7"):
+        agent.learn(50)
+    assert len(agent.replay_buffer) == agent.num_timesteps == 6
+    agent.learn(10, reset_num_timesteps=False)
+    assert agent.num_timesteps == 16
+
+
+@pytest.mark.parametrize("where", ["step", "callback", "reset"])
+def test_an_interrupted_training_leaves_an_agent_that_saves_and_goes_on(where, tmp_path):
+    class Interrupted(Numbered):
+        armed = True
+
+        def interrupt(self, here):
+            if here == where and self.armed and self.episode == 4:
+                self.armed = False
+                raise KeyboardInterrupt
+
+        def step(self, action):
+            result = super().step(action)
+            self.interrupt("step")
+            return result
+
+        def reset(self, *, seed=None, options=None):
+            result = super().reset(seed=seed)
+            self.interrupt("reset")
+            return result
+
+    ended = []
+
+    class Ending(BaseCallback):
+        def _on_step(self):
+            self.model.env.interrupt("callback")
+            return True
+
+        def _on_training_end(self):
+            ended.append(self.num_timesteps)
+
+    agent = MPDQN("MlpPolicy", Interrupted(0, 2), learning_starts=5, scale_observations=False, **SMALL)
+    with pytest.raises(KeyboardInterrupt):
+        agent.learn(50, callback=Ending())
+    assert ended
+    agent.save(tmp_path / "agent", include=["replay_buffer"])
+    loaded = MPDQN.load(tmp_path / "agent")
+    np.testing.assert_array_equal(loaded.learner.state.numpy(), agent.learner.state.numpy())
+    before = agent.num_timesteps
+    agent.learn(20, reset_num_timesteps=False)
+    assert agent.num_timesteps == before + 20
+    batch = stored(agent)
+    np.testing.assert_array_equal(batch.s2[:, 1], batch.s[:, 1])  # no step is joined to another episode's
+    np.testing.assert_array_equal(batch.s2[:, 2], batch.s[:, 2] + 1)
+
+
+def test_a_callback_that_says_stop_stops_at_once_in_several_environments():
+    envs = SyncVectorEnv([Corridor] * 4)
+    agent = MPDQN("MlpPolicy", envs, learning_starts=0, train_freq=10, **SMALL)
+    agent.learn(400, callback=lambda locals_, _: locals_["num_collected_steps"] < 3)
+    assert agent.num_timesteps == 12 and agent._n_updates == 0
+
+
+def test_callbacks_see_stable_baselines3s_locals():
+    seen = {}
+    envs = SyncVectorEnv([Target] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    MPDQN("MlpPolicy", envs, learning_starts=100, **SMALL).learn(6, callback=lambda locals_, _: seen.update(locals_))
+    assert seen["new_obs"].shape == (2, 2) and seen["rewards"].shape == seen["dones"].shape == (2,)
+    assert len(seen["infos"]) == 2 and set(seen["infos"][0]) >= {"is_success", "episode"}
+    assert {"self", "env", "total_timesteps", "callback", "log_interval", "tb_log_name"} <= seen.keys()
+
+
+def test_ornstein_uhlenbeck_noise_has_a_state_for_each_environment():
+    envs = SyncVectorEnv([partial(Corridor, length=50)] * 2)
+    noise = {"name": "ornstein_uhlenbeck", "sigma": 0.3}
+    agent = MPDQN("MlpPolicy", envs, learning_starts=100, action_noise=noise, **SMALL).learn(20)
+    states = [noise.state for noise in agent._noises]
+    assert len(states) == 2 and not np.array_equal(*states)
