@@ -172,7 +172,7 @@ def test_the_settings_table_has_every_argument_with_its_default(agent):
 
 def test_the_metrics_table_has_every_metric():
     documented = re.findall(r"`train/(\w+)`", section("docs/agents.md", "Logged metrics"))
-    assert documented == [*PDQN.metric_names, "learning_rate", "n_updates"]
+    assert documented == [*PDQN.metric_names, *PDQN.rate_names, "n_updates"]
 
 
 def test_the_metrics_table_has_every_key_that_is_logged():
