@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, OneOf, Tuple
+from gymnasium.vector.utils import batch_space, iterate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -160,6 +161,18 @@ def test_batches_equal_single_actions(case, seed, n):
         k_single, x_single = space.from_env(single)
         assert k_back[row] == k_single
         np.testing.assert_array_equal(x_back[row], x_single)
+
+
+@PROPERTY
+@given(cases(), st.integers(0, 2**16), st.integers(1, 5))
+def test_stacked_actions_are_what_gymnasium_makes_of_single_ones(case, seed, n):
+    space = ParameterizedActionSpace(case.space, **case.arguments)
+    k, x = draw_canonical(space, seed, n)
+    stacked, batched = space.to_env_stacked(k, x), batch_space(case.space, n)
+    assert batched.contains(stacked)
+    singles = list(iterate(batched, stacked))
+    for single, expected in zip(singles, space.to_env_batch(k, x), strict=True):
+        np.testing.assert_array_equal(vector(single), vector(expected))
 
 
 @PROPERTY
