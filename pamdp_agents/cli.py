@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--algo", required=True, choices=ALGORITHMS, help="the algorithm")
     add("--env", required=True, metavar="ID", help="the environment's id, such as pamdp/Platform-v0")
     add("-n", "--n-timesteps", type=_at_least(1), metavar="N", help="environment steps (default: the tuned number)")
+    add("--n-envs", type=_at_least(1), default=1, metavar="N", help="environments to train in at once (default: 1)")
     add("--seed", type=_at_least(0), metavar="N", help="seed of everything random (default: a new one, which is noted)")
     add(
         "--strategy",

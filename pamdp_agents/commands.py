@@ -48,7 +48,8 @@ def train(args: argparse.Namespace) -> int:
     agent_class = _agent_class(ALGORITHMS[args.algo])
     settings, n_timesteps, origin = _settings(args, agent_class)
     seed = secrets.randbelow(2**31) if args.seed is None else args.seed
-    env, eval_env = (_make_env(args.env, dict(args.env_kwargs)) for _ in range(2))
+    env = _make_env(args.env, dict(args.env_kwargs), n_envs=args.n_envs)
+    eval_env = _make_env(args.env, dict(args.env_kwargs))
     try:
         agent = agent_class(
             **{"policy": "MlpPolicy", **settings}, env=env, seed=seed, device=args.device, verbose=args.verbose
@@ -58,7 +59,8 @@ def train(args: argparse.Namespace) -> int:
     if not saving.is_plain(dict(args.env_kwargs)):
         raise CommandError(f"--env-kwargs must be values that JSON can hold, got {dict(args.env_kwargs)}")
     folder = runs.new_folder(args.log_folder / args.algo, args.env)
-    config = {"algo": args.algo, "env": args.env, "env_kwargs": dict(args.env_kwargs), "n_timesteps": n_timesteps}
+    config = {"algo": args.algo, "env": args.env, "env_kwargs": dict(args.env_kwargs)}
+    config |= {"n_envs": args.n_envs, "n_timesteps": n_timesteps}
     runs.write_json(folder / "config.json", config | _provenance(args, agent, origin))
     _set_logger(agent, args, folder)
     print(f"{agent_class.__name__} on {args.env}: {n_timesteps} steps, {origin}, seed {seed}, in {folder}", flush=True)
@@ -146,7 +148,7 @@ def _callbacks(args: argparse.Namespace, eval_env: gym.Env, folder: Path) -> lis
         EvalCallback(
             RecordEpisodeStatistics(eval_env),
             n_eval_episodes=args.eval_episodes,
-            eval_freq=args.eval_freq,
+            eval_freq=max(args.eval_freq // args.n_envs, 1),
             log_path=folder,
             best_model_save_path=folder,
             verbose=args.verbose,
@@ -396,8 +398,11 @@ def _check_env_id(args: argparse.Namespace) -> None:
         ) from error
 
 
-def _make_env(env_id: str, kwargs: dict[str, Any], render_mode: str | None = None) -> gym.Env:
+def _make_env(env_id: str, kwargs: dict[str, Any], render_mode: str | None = None, n_envs: int = 1) -> Any:
+    """Makes an environment, or a vector environment of several."""
     try:
+        if n_envs > 1:
+            return gym.make_vec(env_id, num_envs=n_envs, **kwargs)
         return gym.make(env_id, render_mode=render_mode, **kwargs) if render_mode else gym.make(env_id, **kwargs)
     except (gym.error.Error, TypeError, ValueError, ImportError) as error:
         raise CommandError(f"cannot make the environment {env_id!r} with {kwargs}: {error}") from error

@@ -107,6 +107,18 @@ def test_a_run_folder_holds_the_agent_its_settings_its_log_and_its_evaluations(r
     assert (height, width) == (540, 960)
 
 
+def test_several_environments_count_their_steps_together(tmp_path: Path) -> None:
+    arguments = [*SMALL, *QUICK, "--n-envs", "4", "--eval-freq", "100", "--seed", "3"]
+    assert main(["train", *PLATFORM, *arguments, "-f", str(tmp_path)]) == 0
+    folder = tmp_path / "mpdqn" / "pamdp-Platform-v0_1"
+    assert json.loads((folder / "config.json").read_text())["n_envs"] == 4
+    assert json.loads((folder / "evaluation.json").read_text())["num_timesteps"] in range(400, 404)
+    with np.load(folder / "evaluations.npz") as evaluations:
+        assert len(evaluations["timesteps"]) in (4, 5)
+    agent = pamdp_agents.MPDQN.load(folder / "model.zip", env="pamdp/Platform-v0")
+    assert agent.n_envs == 1
+
+
 def test_config_json_holds_every_setting_in_use_the_command_and_the_versions(run: Path) -> None:
     config = json.loads((run / "config.json").read_text())
     tuned = tuned_table("MPDQN")["pamdp/Platform-v0"]
