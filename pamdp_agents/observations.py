@@ -31,6 +31,9 @@ class ObservationTransform:
     Attributes:
         space: The observation space.
         size: D, the number of components.
+        low: float64 [D], lower bounds, −inf where there is none.
+        high: float64 [D], upper bounds.
+        scaled: bool [D], which components are scaled.
 
     Raises:
         TypeError: If the space does not flatten to a Box of fixed size, as `Sequence` and `Graph` do not.
@@ -48,16 +51,15 @@ class ObservationTransform:
                     "a Box, Discrete, MultiDiscrete or MultiBinary, or a Tuple or Dict of them."
                 )
         bounds = [_bounds(leaf) for _, leaf in self._leaves]
-        low, high, bounded = (np.concatenate(part) for part in zip(*bounds, strict=True))
-        self.size = low.size
+        self.low, self.high, bounded = (np.concatenate(part) for part in zip(*bounds, strict=True))
+        self.size, self.scaled = self.low.size, bounded & scale
 
         # Scaled = observation · factor + summand, in float64: float32 would lose a narrow range far from 0.
         self._factor, self._summand = np.ones(self.size), np.zeros(self.size)
-        if scale:
-            half = (high[bounded] - low[bounded]) / 2
-            middle = (high[bounded] + low[bounded]) / 2
-            self._factor[bounded] = np.divide(1.0, half, out=np.zeros_like(half), where=half > 0)
-            self._summand[bounded] = -middle * self._factor[bounded]
+        low, high = self.low[self.scaled], self.high[self.scaled]
+        half, middle = (high - low) / 2, (high + low) / 2
+        self._factor[self.scaled] = np.divide(1.0, half, out=np.zeros_like(half), where=half > 0)
+        self._summand[self.scaled] = -middle * self._factor[self.scaled]
 
     def __call__(self, observation: Any) -> NDArray[np.float32]:
         """One observation as float32 [D].
