@@ -48,12 +48,16 @@ def export(agent: Agent, path: str | os.PathLike, format: str) -> None:
     # TFLite has no arithmetic of float64. The others scale in it, as the agent does.
     working = np.dtype(np.float32 if format == "tflite" else np.float64)
     inputs = _inputs(agent.observation_space, working)
+    if not all(np.isfinite(weights).all() for weights in agent.learner.weights().values()):
+        raise ValueError("the agent's weights are not finite, its training has diverged: export an earlier agent")
     if working == np.float32:
         _check_float32(agent)
     specs = [tf.TensorSpec((None, *(each.leaf.shape or ())), each.dtype, each.name) for each in inputs]
     module = tf.Module()
     module.policy = tf.function(_policy(agent, inputs, working), input_signature=specs, autograph=False)
-    write(Path(path), module, json.dumps(_describe(agent, inputs), indent=2))
+    # Bounds may be infinite, for which JSON has no number: null.
+    description = json.loads(json.dumps(_describe(agent, inputs)), parse_constant=lambda name: None)
+    write(Path(path), module, json.dumps(description, indent=2))
 
 
 # -------------------------------------------------------------------- the function
@@ -61,7 +65,7 @@ def export(agent: Agent, path: str | os.PathLike, format: str) -> None:
 
 def _inputs(space: spaces.Space[Any], working: np.dtype) -> list[Input]:
     leaves = nested.leaves(space)
-    names = [re.sub(r"\W+", "_", f"observation{path}").rstrip("_") for path, _ in leaves]
+    names = [re.sub(r"\W+", "_", f"observation{path}", flags=re.ASCII).rstrip("_") for path, _ in leaves]
     if len(set(names)) < len(names):  # the keys "a b" and "a_b"
         names = [f"{name}_{i}" for i, name in enumerate(names)]
     inputs = []
@@ -213,7 +217,7 @@ def _write_onnx(path: Path, module: tf.Module, description: str) -> None:
         import tf2onnx
     except ImportError as error:
         raise ImportError(
-            "format='onnx' needs the package tf2onnx: install pamdp-agents[onnx], or choose another format"
+            "format='onnx' needs tf2onnx: pip install \"pamdp-agents[onnx]\", or choose another format"
         ) from error
     model, _ = tf2onnx.convert.from_function(module.policy, input_signature=module.policy.input_signature)
     onnx.helper.set_model_props(model, {DESCRIPTION: description})

@@ -282,6 +282,12 @@ def test_the_description_tells_how_to_call_it_and_to_take_its_outputs_apart(form
     assert description["low"] == [0, 0, 0, 0, -1] and description["high"] == [0.5, 0.5, 0.5, 0.5, 1]
 
 
+def test_infinite_bounds_are_null_in_the_description(tmp_path):
+    unbounded = make(Box(-np.inf, np.inf, (2,)), PLAIN)
+    space = describe(exported(unbounded, tmp_path, "tflite"))["observation_space"]
+    assert space == {"type": "Box", "shape": [2], "dtype": "float32", "low": None, "high": None}
+
+
 def test_tflite_files_hold_tflites_own_operations_alone(tmp_path):
     agent = make(OBSERVATIONS["a nested dict"], ACTIONS["integers"], policy_kwargs={"activation_fn": tf.math.erfc})
     with pytest.raises(ValueError, match=r"no operations of its own for tf.Erfc: .* another activation_fn"):
@@ -344,10 +350,14 @@ def test_bad_input_is_refused(agent, tmp_path):
         MPDQN("MlpPolicy", None).export(tmp_path / "policy")
     with pytest.raises(TypeError, match=r"unlike observation_space\['either'\], OneOf"):
         make(Dict({"either": OneOf((VECTOR, VECTOR)), "x": VECTOR}), PLAIN).export(tmp_path / "policy")
+    diverged = make(VECTOR, PLAIN)
+    diverged.learner.state *= np.nan
+    with pytest.raises(ValueError, match="weights are not finite"):
+        diverged.export(tmp_path / "policy")
     assert not list(tmp_path.iterdir())
 
 
 def test_without_its_package_onnx_is_refused_with_the_extra_to_install(agent, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
-    with pytest.raises(ImportError, match=r"install pamdp-agents\[onnx\]"):
+    with pytest.raises(ImportError, match=r"pip install \"pamdp-agents\[onnx\]\""):
         agent.export(tmp_path / "policy", format="onnx")

@@ -274,8 +274,8 @@ class Agent(SaveableAgent):
                 ``pamdp-agents[onnx]``.
 
         Raises:
-            ValueError: The format is unknown, or cannot hold this policy.
-            TypeError: The observations are not numbers, as those of ``Text``.
+            ValueError: The format is unknown or cannot hold this policy, or the agent's weights are not finite.
+            TypeError: Observations are not of Box, Discrete, MultiDiscrete and MultiBinary.
             RuntimeError: The agent has neither been given an environment nor loaded.
             ImportError: The package that the format needs is not installed.
             FileExistsError: A folder or file is in the way that is not an exported policy.
