@@ -149,7 +149,7 @@ class ParameterActor(NumPyModel):
         if self.passthrough is not None:
             weight, bias = self.passthrough
             initial = observation @ weight + bias
-            output += tf.atanh(tf.clip_by_value(initial, -0.999, 0.999)) if self.squash else initial
+            output += _atanh(tf.clip_by_value(initial, -0.999, 0.999)) if self.squash else initial
         return tf.tanh(output) if self.squash else output
 
     def numpy_call(self, weights: Sequence[Array], observation: Array) -> Array:
@@ -164,6 +164,11 @@ class ParameterActor(NumPyModel):
             initial = _dense(observation, *self.passthrough)
             output += np.arctanh(np.clip(initial, -0.999, 0.999)) if self.squash else initial
         return np.tanh(output) if self.squash else output
+
+
+def _atanh(x: tf.Tensor) -> tf.Tensor:
+    """The inverse of tanh by logarithms, which TFLite has, as it has not ``tf.atanh``."""
+    return 0.5 * (tf.math.log(1.0 + x) - tf.math.log(1.0 - x))
 
 
 def _read_passthrough(
@@ -227,7 +232,8 @@ class JointQ(NumPyModel):
 
     def call(self, observation: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
         """Maps observations [n, n_observations] and parameters [n, P] to values [n, K]."""
-        h = tf.concat([observation, x], 1)
+        # TFLite concatenates wrongly with an array of size 0.
+        h = tf.concat([observation, x], 1) if sum(self.parameter_sizes) else observation
         for layer in (*self.hidden, self.out):
             h = layer(h)
         return h
@@ -341,3 +347,8 @@ class FlatNetwork:
         """Calls the model with the weights in the vector."""
         outputs, _ = self.model.stateless_call(self.split(flat), self.model.non_trainable_variables, *inputs)
         return outputs
+
+    def frozen(self, flat: Array) -> Callable[..., tf.Tensor]:
+        """Returns the model as a function of its inputs, with the weights in the vector and all others as constants."""
+        weights = self.split(flat), [variable.numpy() for variable in self.model.non_trainable_variables]
+        return lambda *inputs: self.model.stateless_call(*weights, *inputs)[0]

@@ -33,6 +33,9 @@ class ObservationTransform:
         size: D, the number of components.
         places: Where each of the space's parts lies among them, by its path, such as `['camera']`; `""` for a plain
             space.
+        low: float64 [D], lower bounds, −inf where there is none.
+        high: float64 [D], upper bounds.
+        scaled: bool [D], which components are scaled.
 
     Raises:
         TypeError: If the space does not flatten to a Box of fixed size, as `Sequence` and `Graph` do not.
@@ -50,8 +53,8 @@ class ObservationTransform:
                     "a Box, Discrete, MultiDiscrete or MultiBinary, or a Tuple or Dict of them."
                 )
         bounds = [_bounds(leaf) for _, leaf in self._leaves]
-        low, high, bounded = (np.concatenate(part) for part in zip(*bounds, strict=True))
-        self.size = low.size
+        self.low, self.high, bounded = (np.concatenate(part) for part in zip(*bounds, strict=True))
+        self.size, self.scaled = self.low.size, bounded & scale
         ends = np.cumsum([len(part) for part, _, _ in bounds]).tolist()
         self.places = {
             path: slice(start, end) for (path, _), start, end in zip(self._leaves, [0, *ends], ends, strict=False)
@@ -59,11 +62,10 @@ class ObservationTransform:
 
         # Scaled = observation · factor + summand, in float64: float32 would lose a narrow range far from 0.
         self._factor, self._summand = np.ones(self.size), np.zeros(self.size)
-        if scale:
-            half = (high[bounded] - low[bounded]) / 2
-            middle = (high[bounded] + low[bounded]) / 2
-            self._factor[bounded] = np.divide(1.0, half, out=np.zeros_like(half), where=half > 0)
-            self._summand[bounded] = -middle * self._factor[bounded]
+        low, high = self.low[self.scaled], self.high[self.scaled]
+        half, middle = (high - low) / 2, (high + low) / 2
+        self._factor[self.scaled] = np.divide(1.0, half, out=np.zeros_like(half), where=half > 0)
+        self._summand[self.scaled] = -middle * self._factor[self.scaled]
 
     def __call__(self, observation: Any) -> NDArray[np.float32]:
         """One observation as float32 [D].

@@ -12,6 +12,7 @@ A file from the internet must not run code, so the pickle is read only by a call
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import io
 import json
@@ -19,7 +20,7 @@ import os
 import platform
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -64,6 +65,42 @@ def write_bytes(path: Path, content: bytes) -> None:
         except BaseException:
             os.unlink(temporary)
             raise
+    except OSError as error:
+        raise type(error)(
+            error.errno, f"cannot write {path} ({error.strerror}); choose a path in a folder you may write to"
+        ) from error
+
+
+def write_folder(path: Path, write: Callable[[Path], None], marker: str) -> None:
+    """Writes a folder whole or not at all: to a temporary name beside it, then moved into place.
+
+    Args:
+        path: The folder. One of the same kind that is already there is replaced.
+        write: Fills the folder it is given.
+        marker: A file that folders of this kind have.
+
+    Raises:
+        FileExistsError: Something else is at ``path`` already.
+        OSError: The folder cannot be made or written to.
+    """
+    if path.exists() and not (path / marker).is_file() and not (path.is_dir() and not any(path.iterdir())):
+        raise FileExistsError(
+            errno.EEXIST, f"{path} exists and is neither empty nor a folder with {marker}: choose another path"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as temporary:
+            new, old = Path(temporary, "new"), Path(temporary, "old")
+            new.mkdir()
+            write(new)
+            if path.exists():  # a folder cannot be moved onto another
+                os.rename(path, old)
+            try:
+                os.rename(new, path)
+            except OSError:
+                if old.exists():
+                    os.rename(old, path)
+                raise
     except OSError as error:
         raise type(error)(
             error.errno, f"cannot write {path} ({error.strerror}); choose a path in a folder you may write to"

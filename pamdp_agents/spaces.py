@@ -50,6 +50,7 @@ class ParameterizedActionSpace:
     Attributes:
         space: The environment's action space.
         n: K, the number of discrete actions.
+        start: The environment's number of discrete action 0, the start of its Discrete.
         parameter_sizes: m_k for each k.
         parameter_size: P, the sum of `parameter_sizes`.
         offsets: int64 [K + 1]; `x[offsets[k]:offsets[k + 1]]` is x_k.
@@ -72,9 +73,9 @@ class ParameterizedActionSpace:
         self.space = space
         discrete, discrete_path, components = _read_layout(space)
         self.n = len(components) if discrete is None else int(discrete.n)
-        self._start = 0 if discrete is None else int(discrete.start)
+        self.start = 0 if discrete is None else int(discrete.start)
         integer = np.int64 if discrete is None else discrete.dtype.type
-        self._choices = {k: integer(self._start + k) for k in range(self.n)}
+        self._choices = {k: integer(self.start + k) for k in range(self.n)}
 
         # The boxes' coordinates, flattened and one after the other, make the environment vector, float64 [D].
         self._choice_position: int | None = None  # of the discrete choice among the space's leaves
@@ -291,7 +292,7 @@ class ParameterizedActionSpace:
         columns = nested.unpack(self._nesting, actions)
         k = np.zeros(len(actions), dtype=np.int32)
         if self._choice_position is not None:
-            k = _read_choices(columns.pop(self._choice_position), self._start, self.n)
+            k = _read_choices(columns.pop(self._choice_position), self.start, self.n)
         for leaf, column in zip(self._leaves, columns, strict=True):
             leaf.read(column, vectors)
         return k

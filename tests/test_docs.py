@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import inspect
+import json
 import re
 import shlex
 import tomllib
@@ -206,3 +207,10 @@ def test_the_saved_files_table_has_every_member_and_entry():
         *_ENTRIES,
     ):
         assert f"`{name}`" in page, name
+
+
+def test_the_description_table_has_every_entry_of_an_exported_policy(tmp_path):
+    PDQN.from_pretrained("pamdp/Platform-v0").export(tmp_path / "policy")
+    description = json.loads((tmp_path / "policy" / "assets.extra" / "policy.json").read_text())
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", section("docs/export.md", "policy.json"), re.MULTILINE)
+    assert sorted(name for row in rows for name in re.findall(r"\w+", row)) == sorted(description)

@@ -42,6 +42,17 @@ RUNS = {
             ),
         ),
     ),
+    "export_policy.py": Run(
+        "--formats saved_model tflite onnx --folder exported",
+        (
+            r"agent.predict: \d+ µs",
+            *(
+                rf"{file}: \d+ µs, \d+ kB, 100.0% the same discrete action, parameters to \de-0[678] of their range"
+                for file in ("policy", "policy.tflite", "policy.onnx")
+            ),
+        ),
+        ("exported/policy/saved_model.pb", "exported/policy.tflite", "exported/policy.onnx"),
+    ),
     "own_environment.py": Run(
         "--n-timesteps 600 --n-eval-episodes 5",
         (

@@ -8,7 +8,7 @@ import time
 import warnings
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pamdp_agents import callbacks, hyperparameters, pretrained, saving
+from pamdp_agents import callbacks, export, hyperparameters, pretrained, saving
 from pamdp_agents.agents.saveable import SaveableAgent
 from pamdp_agents.environment_kinds import Environment, kind_of
 from pamdp_agents.environments import TrainingEnvironments
@@ -113,6 +113,10 @@ class Agent(SaveableAgent):
     @abstractmethod
     def _choose(self, observations: np.ndarray, deterministic: bool) -> tuple[np.ndarray, np.ndarray]:
         """Returns the canonical actions (k [n], x [n, P]) for scaled observations [n, D]."""
+
+    def _greedy_function(self) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+        """Returns what ``_choose`` does deterministically as TensorFlow operations, with the weights as constants."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be exported")
 
     # ---------------------------------------------------------------- making an agent
 
@@ -285,6 +289,36 @@ class Agent(SaveableAgent):
         if batched:
             return self.actions.to_env_batch(k, x), state
         return self.actions.to_env(int(k[0]), x[0]), state
+
+    def export(self, path: str | os.PathLike, format: str = "saved_model") -> None:
+        """Writes the deterministic policy as one function that runs without this library.
+
+        The function takes n raw observations: a tensor ``observation`` [n, …], or one for each leaf of a Tuple or
+        Dict, such as ``observation_camera``. It returns ``action``, int32 [n], the environment's number of the
+        discrete action, and ``parameters`` [n, P], the parameters of all discrete actions in the environment's units,
+        rounded for integer boxes and clipped (without it if P = 0). Both are those of :meth:`predict`, to 1e-5 of each
+        parameter's range. A ``policy.json`` with it says which parameters are whose. What is in the file is told in
+        ``docs/export.md``.
+
+        Args:
+            path: Where to. A suffix is added to a file if it has none. What an earlier export wrote is replaced.
+            format: ``"saved_model"``: a folder for TensorFlow. ``"tflite"``: a file for LiteRT (TensorFlow Lite), with
+                nothing but its own operations; takes and returns float32. ``"onnx"``: a file for ONNX Runtime; needs
+                ``pamdp-agents[onnx]``.
+
+        Raises:
+            ValueError: The format is unknown or cannot hold this policy, or the agent's weights are not finite.
+            TypeError: Observations are not of Box, Discrete, MultiDiscrete and MultiBinary.
+            RuntimeError: The agent has neither been given an environment nor loaded.
+            ImportError: The package that the format needs is not installed.
+            FileExistsError: A folder or file is in the way that is not an exported policy.
+            OSError: The file cannot be written; what was there before is untouched.
+
+        References:
+            https://www.tensorflow.org/guide/saved_model, https://ai.google.dev/edge/litert, https://onnx.ai
+        """
+        self._require_set_up("export")
+        export.export(self, path, format)
 
     @abstractmethod
     def learn(self, total_timesteps: int) -> Self:

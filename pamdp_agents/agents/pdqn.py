@@ -213,6 +213,16 @@ class PDQN(OffPolicyAgent):
         values = q.numpy_call(self._acting["q"], observations, x)
         return values.argmax(1), x
 
+    def _greedy_function(self) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+        weights = self.learner.weights()
+        q, actor = (self.learner.networks[name].frozen(weights[name]) for name in ("q", "actor"))
+
+        def greedy(observations: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            x = actor(observations)
+            return tf.argmax(q(observations, x), 1, tf.int32), x
+
+        return greedy
+
     def _make_update(self, networks: dict[str, FlatNetwork]) -> Update:
         q, actor = networks["q"], networks["actor"]
         self._compiled_greedy = _compile_greedy(q, actor, self.observations.size)
