@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pamdp_agents import callbacks, hyperparameters, pretrained, saving
+from pamdp_agents import callbacks, features, hyperparameters, pretrained, saving
 from pamdp_agents.agents.saveable import SaveableAgent
 from pamdp_agents.environments import SingleEnvironment
 from pamdp_agents.learner import Learner, Update
@@ -47,7 +47,7 @@ class Agent(SaveableAgent):
     """
 
     metric_names: ClassVar[tuple[str, ...]]
-    _aliases: ClassVar[tuple[str, ...]] = ("MlpPolicy",)
+    _aliases: ClassVar[tuple[str, ...]] = tuple(features.POLICIES)
 
     def __init__(
         self,
