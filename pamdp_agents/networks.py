@@ -1,7 +1,8 @@
 """The networks: a parameter actor μ(s) → x, and Q-networks Q(s, x) → one value per discrete action.
 
 Each is a Keras model that can also be evaluated in plain NumPy (``numpy_call``), which is many times faster than a
-TensorFlow call for one observation.
+TensorFlow call for one observation; but not with a features extractor (:mod:`pamdp_agents.features`), which comes
+before the Dense layers.
 
 Weights start as in the published P-DQN and MP-DQN: He-normal hidden layers, zero biases.
 """
@@ -15,6 +16,9 @@ from typing import Any, TypeGuard
 import keras
 import numpy as np
 import tensorflow as tf
+
+from pamdp_agents import keras_configs
+from pamdp_agents.features import FeaturesExtractor
 
 Array = np.ndarray
 Initializer = Any  # a Keras initialiser, its name or its configuration
@@ -76,27 +80,46 @@ def _is_initializer_class(found: Any) -> TypeGuard[type[keras.Initializer]]:
 
 
 def serialize_policy_kwargs(policy_kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Returns ``policy_kwargs`` with Keras's initialisers as configurations, which JSON can hold."""
-    return {
-        name: {"class_name": type(value).__name__, "config": value.get_config()}
-        if _is_initializer_class(type(value)) and type(value).__module__.startswith("keras.")
-        else value
-        for name, value in policy_kwargs.items()
-    }
+    """Returns ``policy_kwargs`` with Keras's objects as configurations, which JSON can hold."""
+    return {name: _serialized(value) for name, value in policy_kwargs.items()}
+
+
+def _serialized(value: Any) -> Any:
+    if isinstance(value, keras.Model):
+        return keras_configs.serialize(value)
+    if _is_initializer_class(type(value)) and type(value).__module__.startswith("keras."):
+        return {"class_name": type(value).__name__, "config": value.get_config()}
+    return value
 
 
 class NumPyModel(keras.Model):
-    """A Keras model that can also be evaluated in NumPy, if there is a NumPy form of its activation.
+    """A Keras model that can also be evaluated in NumPy, if its activation has a NumPy form and there is no extractor.
+
+    Args:
+        name: The model's name.
+        activation: Activation of the hidden layers.
+        features_extractor: From flat observations to the features that the Dense layers get; None: the observations.
 
     Attributes:
-        numpy_activation: That form, or None.
+        numpy_activation: The activation's NumPy form, or None.
+        features_extractor: As given.
     """
 
-    numpy_activation: Callable[[Array], Array] | None
+    def __init__(self, name: str, activation: Callable, features_extractor: FeaturesExtractor | None):
+        super().__init__(name=name)
+        self.features_extractor = features_extractor
+        self.numpy_activation = _numpy_activation(activation) if features_extractor is None else None
+
+    def features(self, observation: tf.Tensor) -> tf.Tensor:
+        """Maps flat observations [n, n_observations] to what the Dense layers get."""
+        return observation if self.features_extractor is None else self.features_extractor(observation)
 
     def _require_numpy(self) -> Callable[[Array], Array]:
         if self.numpy_activation is None:
-            raise NotImplementedError(f"{type(self).__name__}'s activation has no NumPy form: call the model instead")
+            raise NotImplementedError(
+                f"{type(self).__name__} has a features extractor or an activation without a NumPy form: call the model "
+                "instead"
+            )
         return self.numpy_activation
 
 
@@ -113,6 +136,7 @@ class ParameterActor(NumPyModel):
             ``{"bias": [P], "weight": [P, n_observations]}``, either may be missing. Scaled units.
         squash: End in tanh. The passthrough then goes through the inverse of tanh, so the initial parameters are the
             same with and without.
+        features_extractor: What the Dense layers get in place of the observation; the passthrough still gets that.
     """
 
     def __init__(
@@ -124,11 +148,11 @@ class ParameterActor(NumPyModel):
         output_initializer: Initializer | None = None,
         passthrough: dict[str, Any] | None = None,
         squash: bool = False,
+        features_extractor: FeaturesExtractor | None = None,
     ):
-        super().__init__(name="actor")
-        self.n_parameters, self.squash = n_parameters, squash
         activation = _activation(activation_fn)
-        self.numpy_activation = _numpy_activation(activation)
+        super().__init__("actor", activation, features_extractor if n_parameters else None)
+        self.n_parameters, self.squash = n_parameters, squash
         self.passthrough = _read_passthrough(passthrough, n_observations, n_parameters)
         if n_parameters:
             output_initializer = output_initializer or keras.initializers.RandomNormal(stddev=1e-4)
@@ -142,7 +166,7 @@ class ParameterActor(NumPyModel):
         """Maps observations [n, n_observations] to parameters [n, P], both scaled to [−1, 1]."""
         if not self.n_parameters:
             return observation[:, :0]
-        h = observation
+        h = self.features(observation)
         for layer in self.hidden:
             h = layer(h)
         output = self.out(h)
@@ -200,6 +224,7 @@ class JointQ(NumPyModel):
         net_arch: Units of each hidden layer; at least one.
         activation_fn: Activation of the hidden layers.
         output_initializer: Initialiser of the output layer's kernel; default uniform ±1/√fan_in.
+        features_extractor: What the Dense layers get in place of the observation.
     """
 
     def __init__(
@@ -209,11 +234,12 @@ class JointQ(NumPyModel):
         net_arch: Sequence[int] = (256,),
         activation_fn: str | Callable = "relu",
         output_initializer: Initializer | None = None,
+        features_extractor: FeaturesExtractor | None = None,
     ):
-        super().__init__(name="q")
-        self.n_observations, self.parameter_sizes = n_observations, tuple(parameter_sizes)
         activation = _activation(activation_fn)
-        self.numpy_activation = _numpy_activation(activation)
+        super().__init__("q", activation, features_extractor)
+        self.n_features = n_observations if features_extractor is None else features_extractor.n_features
+        self.parameter_sizes = tuple(parameter_sizes)
         self.hidden = _hidden_layers(net_arch, activation)
         self.out = keras.layers.Dense(
             len(self.parameter_sizes),
@@ -223,8 +249,8 @@ class JointQ(NumPyModel):
         self.build_layers()
 
     def build_layers(self) -> None:
-        """Creates the weights: kernels [in, out], the first with the observation's rows before the parameters'."""
-        width = self.n_observations + sum(self.parameter_sizes)
+        """Creates the weights: kernels [in, out], the first with the features' rows before the parameters'."""
+        width = self.n_features + sum(self.parameter_sizes)
         for layer in (*self.hidden, self.out):
             layer.build((None, width))
             width = layer.units
@@ -232,8 +258,9 @@ class JointQ(NumPyModel):
 
     def call(self, observation: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
         """Maps observations [n, n_observations] and parameters [n, P] to values [n, K]."""
-        # TFLite concatenates wrongly with an array of size 0.
-        h = tf.concat([observation, x], 1) if sum(self.parameter_sizes) else observation
+        h = self.features(observation)
+        if sum(self.parameter_sizes):  # TFLite concatenates wrongly with an array of size 0
+            h = tf.concat([h, x], 1)
         for layer in (*self.hidden, self.out):
             h = layer(h)
         return h
@@ -249,8 +276,9 @@ class JointQ(NumPyModel):
 class MultiPassQ(JointQ):
     """MP-DQN's Q-network: K passes, pass k with all parameters but x_k set to 0; Q_k is output k of pass k.
 
-    The weights are those of :class:`JointQ`. In the first layer the observation's part is the same in every pass and
-    x_k meets only its own rows, so both are computed once; of the output layer only the K values asked for are.
+    The weights are those of :class:`JointQ`. In the first layer the part of the observation, or of its features, is the
+    same in every pass and x_k meets only its own rows, so both are computed once; of the output layer only the K values
+    asked for are.
 
     References:
         Bester, James & Konidaris 2019, "Multi-Pass Q-Networks for Deep Reinforcement Learning with Parameterised
@@ -260,9 +288,9 @@ class MultiPassQ(JointQ):
     def call(self, observation: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
         """Maps observations [n, n_observations] and parameters [n, P] to values [n, K]."""
         first, *others = self.hidden
-        n, sizes = self.n_observations, self.parameter_sizes
+        n, sizes = self.n_features, self.parameter_sizes
         # Axes [K, n, units], the passes first: every product is a plain batched matrix product, without transposes.
-        h = (observation @ first.kernel[:n] + first.bias)[None]
+        h = (self.features(observation) @ first.kernel[:n] + first.bias)[None]
         if sum(sizes):
             own_x, own_kernel = _per_action(tf.transpose(x), sizes), _per_action(first.kernel[n:], sizes)
             h = h + tf.matmul(own_x, own_kernel, transpose_a=True)
@@ -276,7 +304,7 @@ class MultiPassQ(JointQ):
 
     def numpy_call(self, weights: Sequence[Array], observation: Array, x: Array) -> Array:
         """The same in NumPy; the axis of the actions comes first, so that every product is one BLAS call."""
-        activation, n, sizes = self._require_numpy(), self.n_observations, self.parameter_sizes
+        activation, n, sizes = self._require_numpy(), self.n_features, self.parameter_sizes
         kernel, bias, *others = weights
         h = np.empty((len(sizes), len(observation), kernel.shape[1]), np.float32)
         start = 0
@@ -313,12 +341,21 @@ class FlatNetwork:
 
     Attributes:
         model: The Keras model; it gives the shapes, the initial weights and the function.
+        names: The weights' names. Those of a features extractor are numbered: Keras's names of a user's layers can
+            occur twice, or count all layers that the program has made before.
         size: Number of trainable weights.
     """
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: NumPyModel):
         self.model = model
-        self.names = [variable.path.removeprefix(f"{model.name}/") for variable in model.trainable_variables]
+        extractor = [] if model.features_extractor is None else model.features_extractor.trainable_variables
+        numbers = {id(variable): number for number, variable in enumerate(extractor)}
+        self.names = [
+            f"features/{numbers[id(variable)]}_{variable.name}"
+            if id(variable) in numbers
+            else variable.path.removeprefix(f"{model.name}/")
+            for variable in model.trainable_variables
+        ]
         self._shapes = [tuple(variable.shape) for variable in model.trainable_variables]
         self._sizes = [int(np.prod(shape)) for shape in self._shapes]
         self._ends = list(itertools.accumulate(self._sizes))

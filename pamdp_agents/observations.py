@@ -36,6 +36,8 @@ class ObservationTransform:
         low: float64 [D], lower bounds, −inf where there is none.
         high: float64 [D], upper bounds.
         scaled: bool [D], which components are scaled.
+        shapes: Each leaf's shape, in the vector's order; (d,) for a leaf that becomes one-hot.
+        nesting: How the leaves are nested; see :func:`pamdp_agents.nested.nesting`.
 
     Raises:
         TypeError: If the space does not flatten to a Box of fixed size, as `Sequence` and `Graph` do not.
@@ -43,7 +45,7 @@ class ObservationTransform:
 
     def __init__(self, space: spaces.Space[Any], scale: bool = True) -> None:
         self.space = space
-        self._nesting = nested.nesting(space)
+        self.nesting = nested.nesting(space)
         self._leaves = nested.leaves(space)
         for path, leaf in self._leaves:
             if not leaf.is_np_flattenable or nested.parts(leaf) is not None:  # the latter is empty
@@ -53,6 +55,7 @@ class ObservationTransform:
                     "a Box, Discrete, MultiDiscrete or MultiBinary, or a Tuple or Dict of them."
                 )
         bounds = [_bounds(leaf) for _, leaf in self._leaves]
+        self.shapes = [_shape(leaf) for _, leaf in self._leaves]
         self.low, self.high, bounded = (np.concatenate(part) for part in zip(*bounds, strict=True))
         self.size, self.scaled = self.low.size, bounded & scale
         ends = np.cumsum([len(part) for part, _, _ in bounds]).tolist()
@@ -78,7 +81,7 @@ class ObservationTransform:
             if array.shape != self.space.shape:
                 raise ValueError(self._describe_mismatch(array, "an observation"))
             return (array.reshape(-1) * self._factor + self._summand).astype(np.float32)
-        return self._transform(nested.unpack(self._nesting, [observation]))[0]
+        return self._transform(nested.unpack(self.nesting, [observation]))[0]
 
     def batch(self, observations: Any) -> NDArray[np.float32]:
         """Returns n observations as float32 [n, D].
@@ -95,11 +98,11 @@ class ObservationTransform:
             return np.zeros((0, self.size), dtype=np.float32)
         axes = self._leading_axes(observations)
         if axes == 1:
-            return self._transform([column for [column] in nested.unpack(self._nesting, [observations])])
+            return self._transform([column for [column] in nested.unpack(self.nesting, [observations])])
         try:
             if axes == 0 or not isinstance(observations, list | tuple):
                 raise ValueError("it is not a list of observations")
-            columns = nested.unpack(self._nesting, observations)
+            columns = nested.unpack(self.nesting, observations)
         except ValueError as error:
             raise ValueError(self._describe_mismatch(observations, "a batch of observations")) from error
         return self._transform(columns)
@@ -118,7 +121,7 @@ class ObservationTransform:
         raise ValueError(self._describe_mismatch(observation, "an observation or a batch of observations"))
 
     def _describe_mismatch(self, given: Any, wanted: str) -> str:
-        values = [value for [value] in nested.unpack(self._nesting, [given])]
+        values = [value for [value] in nested.unpack(self.nesting, [given])]
         expected = ", ".join(f"observation{path} of shape {leaf.shape}" for path, leaf in self._leaves)
         shapes = ", ".join(f"shape {np.shape(value)}" for value in values)
         return f"Expected {wanted} of {self.space}: {expected}, with one more axis in front for a batch. Got {shapes}."
@@ -126,14 +129,14 @@ class ObservationTransform:
     def _leading_axes(self, observation: Any) -> int | None:
         """0 for one observation, 1 for n stacked ones, None for neither (which may be a list of n)."""
         try:
-            values = [value for [value] in nested.unpack(self._nesting, [observation])]
+            values = [value for [value] in nested.unpack(self.nesting, [observation])]
         except ValueError:
             return None
         axes = {_count_leading_axes(leaf, value) for (_, leaf), value in zip(self._leaves, values, strict=True)}
         if len(axes) > 1:
             return None
         # A Tuple of two stacked arrays and a list of two observations look alike, but for the arrays.
-        is_nested = isinstance(self._nesting, tuple | dict)
+        is_nested = isinstance(self.nesting, tuple | dict)
         if axes == {1} and is_nested and not all(isinstance(value, np.ndarray) for value in values):
             return None
         return axes.pop()
@@ -144,6 +147,11 @@ class ObservationTransform:
         if len({len(block) for block in rows}) > 1:
             raise ValueError(f"The entries of a batch must be equally long; got {[len(block) for block in rows]}.")
         return (np.concatenate(rows, axis=1) * self._factor + self._summand).astype(np.float32)
+
+
+def _shape(leaf: spaces.Space[Any]) -> tuple[int, ...]:
+    """The shape that a leaf's components have before they are flattened."""
+    return leaf.shape if isinstance(leaf, spaces.Box | spaces.MultiBinary) else (spaces.flatdim(leaf),)
 
 
 def _bounds(leaf: spaces.Space[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:

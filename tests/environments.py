@@ -76,3 +76,36 @@ class Numbered(gym.Env):
     def observe(self):
         label, place = np.array([self.label], float), np.array([self.episode, self.t], float)
         return {"label": label, "place": place.astype("f")} if self.as_dict else np.concatenate([label, place])
+
+
+class Pictures(gym.Env):
+    """One-step episodes. A picture is bright on side k, 0 or 1: reward 1 − |x_k − 0.5| for that k, 0 for the other.
+
+    With ``turned``, observations are dicts of the picture and a number; where that is 1, the other side is rewarded.
+    """
+
+    action_space = gym.spaces.Tuple((gym.spaces.Discrete(2), gym.spaces.Tuple([gym.spaces.Box(-1, 1, (1,))] * 2)))
+
+    def __init__(self, shape=(36, 36, 1), turned=False):
+        self.shape, self.turned = shape, turned
+        picture = gym.spaces.Box(0, 255, shape, np.uint8)
+        both = {"picture": picture, "turned": gym.spaces.Box(0, 1, (1,))}
+        self.observation_space = gym.spaces.Dict(both) if turned else picture
+
+    def observation(self, side, turned=0):
+        """The observation with the bright side 0 (left) or 1 (right)."""
+        picture = np.zeros(self.shape, np.uint8)
+        half = self.shape[1] // 2
+        picture[:, side * half : (side + 1) * half] = 200
+        return {"picture": picture, "turned": np.array([turned], "f")} if self.turned else picture
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        side, turned = (int(number) for number in self.np_random.integers(2, size=2))
+        self.rewarded = side ^ turned if self.turned else side
+        return self.observation(side, turned), {}
+
+    def step(self, action):
+        k, parameters = action
+        reward = 1 - abs(float(parameters[k][0]) - 0.5) if k == self.rewarded else 0.0
+        return self.observation(0), reward, True, False, {}

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pamdp_agents import callbacks, export, hyperparameters, pretrained, saving
+from pamdp_agents import callbacks, export, features, hyperparameters, pretrained, saving
 from pamdp_agents.agents.saveable import SaveableAgent
 from pamdp_agents.environment_kinds import Environment, kind_of
 from pamdp_agents.environments import TrainingEnvironments
@@ -54,7 +54,7 @@ class Agent(SaveableAgent):
     """What an update returns for the log."""
     rate_names: ClassVar[tuple[str, ...]]
     """The settings that are learning rates; an update takes them by these names."""
-    _aliases: ClassVar[tuple[str, ...]] = ("MlpPolicy",)
+    _aliases: ClassVar[tuple[str, ...]] = tuple(features.POLICIES)
 
     def __init__(
         self,

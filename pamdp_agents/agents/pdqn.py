@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pamdp_agents import schedules, strategies
+from pamdp_agents import features, schedules, strategies
 from pamdp_agents.agents.off_policy import OffPolicyAgent
 from pamdp_agents.environment_kinds import Environment
 from pamdp_agents.exploration import ParameterNoise
@@ -34,7 +34,8 @@ class PDQN(OffPolicyAgent):
     * The actor ascends the batch mean of Σ_k Q(s, μ(s))_k; ``strategy`` changes the gradient that reaches μ(s).
 
     Args:
-        policy: ``"MlpPolicy"``.
+        policy: ``"MlpPolicy"`` (observations flattened), ``"CnnPolicy"`` (images) or ``"MultiInputPolicy"`` (Dict and
+            Tuple observations, with images or not); see :mod:`pamdp_agents.features`.
         env: A Gymnasium environment, its id, a Gymnasium vector environment, a Stable-Baselines3 ``VecEnv``, or None
             (only to load an agent or to be given one later by ``set_env``).
         learning_rate: Adam's step size for the Q-network, at least 0: a number, or a schedule, which is a function of
@@ -50,7 +51,8 @@ class PDQN(OffPolicyAgent):
             the last ones, over all parallel environments.
         policy_kwargs: ``net_arch`` (hidden units: a list for both networks, or ``{"pi": [...], "qf": [...]}``; default
             [256]), ``activation_fn`` (default "relu"), ``q_output_initializer`` and ``actor_output_initializer``
-            (Keras initialisers, or their configurations).
+            (Keras initialisers, or their configurations), ``features_extractor`` (a Keras model of your own, in place
+            of the policy's, that maps observations [n, ...] to features [n, F]; or its configuration).
         stats_window_size: Episodes over which the logged returns are averaged.
         tensorboard_log: Folder for TensorBoard's logs, or None.
         verbose: 0 silent, 1 prints the settings and the log table.
@@ -180,10 +182,12 @@ class PDQN(OffPolicyAgent):
         activation_fn: str | Callable = "relu",
         q_output_initializer: Any = None,
         actor_output_initializer: Any = None,
+        features_extractor: keras.Model | dict[str, Any] | None = None,
     ) -> dict[str, FlatNetwork]:
         arch = net_arch if isinstance(net_arch, dict) else {"pi": net_arch, "qf": net_arch}
         if arch.keys() != {"pi", "qf"}:
             raise ValueError(f'net_arch must be a list or {{"pi": [...], "qf": [...]}}, got {net_arch!r}')
+        make_extractor = features.make(features_extractor, self.policy, self.observations)
         actor = ParameterActor(
             self.observations.size,
             self.actions.parameter_size,
@@ -192,8 +196,14 @@ class PDQN(OffPolicyAgent):
             actor_output_initializer,
             self.passthrough,
             squash=getattr(self.strategy, "squashes", False),
+            features_extractor=make_extractor(),
         )
-        q = self._make_q(net_arch=arch["qf"], activation_fn=activation_fn, output_initializer=q_output_initializer)
+        q = self._make_q(
+            net_arch=arch["qf"],
+            activation_fn=activation_fn,
+            output_initializer=q_output_initializer,
+            features_extractor=make_extractor(),
+        )
         return {"q": FlatNetwork(q), "actor": FlatNetwork(actor)}
 
     def _weights_changed(self) -> None:
