@@ -116,7 +116,7 @@ def CombinedExtractor(observation_space: gym.Space, cnn_output_dim: int = 256) -
             layer = keras.layers.Flatten(name=f"flatten_{i}")
         outputs.append(layer(inputs[-1]))
     features = keras.layers.Concatenate(name="features")(outputs) if len(outputs) > 1 else outputs[0]
-    return keras.Model(nest(nested.nesting(observation_space), inputs), features, name="combined")
+    return keras.Model(nested.assemble(nested.nesting(observation_space), inputs), features, name="combined")
 
 
 POLICIES: dict[str, Callable[[gym.Space], keras.Model] | None] = {
@@ -124,11 +124,6 @@ POLICIES: dict[str, Callable[[gym.Space], keras.Model] | None] = {
     "CnnPolicy": NatureCNN,
     "MultiInputPolicy": CombinedExtractor,
 }
-
-
-def nest(nesting: Any, leaves: list[Any]) -> Any:
-    """Returns leaves nested like the space they are of."""
-    return nested.pack(nesting, [[leaf] for leaf in leaves])[0]
 
 
 class FeaturesExtractor(keras.layers.Layer):
@@ -151,7 +146,7 @@ class FeaturesExtractor(keras.layers.Layer):
         self._shapes, self._nesting = observations.shapes, observations.nesting
         self.model = keras_configs.deserialize(config)
         example = self._unflatten(tf.zeros((2, observations.size)))
-        shapes = nest(self._nesting, [(None, *shape) for shape in self._shapes])
+        shapes = nested.assemble(self._nesting, [(None, *shape) for shape in self._shapes])
         try:
             features = self.model(example)
         except Exception as error:  # layers of any kind
@@ -175,7 +170,7 @@ class FeaturesExtractor(keras.layers.Layer):
     def _unflatten(self, observation: tf.Tensor) -> Any:
         parts = tf.split(observation, [math.prod(shape) for shape in self._shapes], axis=1)
         leaves = [tf.reshape(part, (-1, *shape)) for part, shape in zip(parts, self._shapes, strict=True)]
-        return nest(self._nesting, leaves)
+        return nested.assemble(self._nesting, leaves)
 
 
 def _check_weights(model: keras.Model) -> None:

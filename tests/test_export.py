@@ -29,11 +29,11 @@ class Spaces(gym.Env):
         self.observation_space, self.action_space = observation_space, action_space
 
 
-def make(observation_space, action_space, agent_class=MPDQN, **settings):
+def make(observation_space, action_space, agent_class=MPDQN, policy="MlpPolicy", **settings):
     """An agent with small networks whose parameters go beyond their bounds."""
     policy_kwargs = {"net_arch": [8], "actor_output_initializer": "glorot_normal", **settings.pop("policy_kwargs", {})}
     env = Spaces(observation_space, action_space)
-    return agent_class("MlpPolicy", env, seed=0, policy_kwargs=policy_kwargs, **settings)
+    return agent_class(policy, env, seed=0, policy_kwargs=policy_kwargs, **settings)
 
 
 def exported(agent, folder, format):
@@ -158,8 +158,8 @@ class NormalizingQ(JointQ):
     def build_layers(self):
         super().build_layers()
         self.normalization = keras.layers.BatchNormalization()
-        self.normalization.build((None, self.n_observations))
-        self.normalization.moving_mean.assign(np.linspace(-1, 1, self.n_observations))
+        self.normalization.build((None, self.n_features))
+        self.normalization.moving_mean.assign(np.linspace(-1, 1, self.n_features))
 
     def call(self, observation, x):
         return super().call(self.normalization(observation, training=False), x)
@@ -208,6 +208,12 @@ AGENTS = {
         VECTOR,
         PLAIN,
         {"strategy": "squashing", "passthrough": {"bias": [0.5, 2.0, -0.9], "weight": np.eye(3) / 2}},
+    ),
+    "a convolutional network": (Box(0, 255, (36, 36, 1), np.uint8), PLAIN, {"policy": "CnnPolicy"}),
+    "pictures among others": (
+        Dict(picture=Box(0, 255, (3, 36, 36), np.uint8), rest=Box(-1, 1, (2,))),
+        PLAIN,
+        {"policy": "MultiInputPolicy"},
     ),
     "weights that are not trained": (
         VECTOR,
