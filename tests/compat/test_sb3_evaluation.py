@@ -93,8 +93,7 @@ def test_a_flattened_platform_passes_sb3s_check():
     check_env(FlattenHybridAction(gym.make(PLATFORM)))
 
 
-@pytest.mark.parametrize("env_id", [PLATFORM, "pamdp/Goal-v1"])
-def test_sb3s_check_of_hybrid_actions_ends_only_where_it_makes_an_array_of_them(env_id):
+def test_sb3s_check_of_hybrid_actions_ends_only_where_it_makes_an_array_of_them():
     with pytest.warns(UserWarning, match="flatten the action"), pytest.raises(ValueError, match="inhomog") as caught:
-        check_env(gym.make(env_id))
+        check_env(gym.make(PLATFORM))
     assert caught.traceback[2].name == "_check_nan", "every check of the environment itself comes before this one"

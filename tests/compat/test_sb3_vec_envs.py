@@ -14,7 +14,6 @@ from stable_baselines3.common.vec_env import (
     VecMonitor,
     VecNormalize,
 )
-from torch import nn
 
 from pamdp_agents import MPDQN
 
@@ -115,14 +114,3 @@ def test_training_by_episodes_as_sb3_counts_them():
     agent.learn(40, callback=lambda locals_, globals_: updates.append(agent._n_updates) or True)
     assert updates == [0] * 20 + [10] * 10 + [20] * 10, "two episodes are ten steps, and as many updates"
     assert agent._n_updates == 30
-
-
-def test_a_network_is_described_as_in_sb3(tmp_path):
-    policy_kwargs = {"net_arch": {"pi": [8], "qf": [8]}, "activation_fn": nn.Tanh}
-    agent = MPDQN("MlpPolicy", Target(), **SETTINGS | {"policy_kwargs": policy_kwargs})
-    agent.learn(30)
-    agent.save(tmp_path / "agent")
-    observation = np.zeros(2, np.float32)
-    action, _ = agent.predict(observation, deterministic=True)
-    loaded, _ = MPDQN.load(tmp_path / "agent").predict(observation, deterministic=True)
-    np.testing.assert_equal(loaded, action)
