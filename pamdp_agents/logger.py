@@ -1,7 +1,7 @@
 """Record training numbers and write them to the terminal, CSV, JSON lines or TensorBoard.
 
-The names are Stable-Baselines3's (`stable_baselines3.common.logger`), whose loggers and writers can stand in
-for these, and these for its.
+The names are Stable-Baselines3's (`stable_baselines3.common.logger`), whose loggers and writers can stand in for
+these. These loggers can stand in for its; its `Logger` passes over writers that are not of its own `KVWriter`.
 """
 
 from __future__ import annotations

@@ -31,6 +31,11 @@ NUMPY_ACTIVATIONS: dict[Callable, Callable[[Array], Array]] = {
     keras.activations.sigmoid: lambda h: 1 / (1 + np.exp(-h)),
     keras.activations.linear: lambda h: h,
 }
+# Stable-Baselines3's policies take classes of ``torch.nn``. These are the same functions in Keras, with both defaults.
+TORCH_ACTIVATIONS = {
+    **{name: name.lower() for name in ("ReLU", "Tanh", "ELU", "SELU", "GELU", "SiLU", "Sigmoid", "Softplus", "Mish")},
+    "Identity": "linear",
+}
 # PyTorch's default for linear layers, which the published Q-networks' output layer keeps.
 UNIFORM_FAN_IN = {
     "class_name": "VarianceScaling",
@@ -48,10 +53,26 @@ def _hidden_layers(net_arch: Sequence[int], activation: Callable) -> list[keras.
 
 
 def _activation(activation_fn: str | Callable) -> Callable:
-    """Returns the function of a Keras name, or the function given."""
+    """Returns the function of a Keras name or of a PyTorch class, or the function given."""
     if not isinstance(activation_fn, str) and not callable(activation_fn):
         raise TypeError(f"activation_fn must be the name of a Keras activation or a function, got {activation_fn!r}")
-    return keras.activations.get(activation_fn)
+    return keras.activations.get(_keras_name(activation_fn))
+
+
+def _keras_name(activation_fn: Any) -> Any:
+    """Returns the Keras name of an activation class of ``torch.nn``; anything else as it is.
+
+    Raises:
+        ValueError: It is a class of ``torch.nn`` for which Keras has no function that does the same by default.
+    """
+    if not (isinstance(activation_fn, type) and activation_fn.__module__.startswith("torch.nn.")):
+        return activation_fn
+    if activation_fn.__name__ not in TORCH_ACTIVATIONS:
+        raise ValueError(
+            f"activation_fn: of torch.nn, {', '.join(TORCH_ACTIVATIONS)} are known, got {activation_fn.__name__}; "
+            "pass the name of a Keras activation, or a function"
+        )
+    return TORCH_ACTIVATIONS[activation_fn.__name__]
 
 
 def _numpy_activation(activation: Callable) -> Callable[[Array], Array] | None:
@@ -80,7 +101,7 @@ def _is_initializer_class(found: Any) -> TypeGuard[type[keras.Initializer]]:
 
 
 def serialize_policy_kwargs(policy_kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Returns ``policy_kwargs`` with Keras's objects as configurations, which JSON can hold."""
+    """Returns ``policy_kwargs`` for JSON: Keras's objects as configurations, PyTorch's activations as names."""
     return {name: _serialized(value) for name, value in policy_kwargs.items()}
 
 
@@ -89,7 +110,7 @@ def _serialized(value: Any) -> Any:
         return keras_configs.serialize(value)
     if _is_initializer_class(type(value)) and type(value).__module__.startswith("keras."):
         return {"class_name": type(value).__name__, "config": value.get_config()}
-    return value
+    return _keras_name(value)
 
 
 class NumPyModel(keras.Model):
@@ -130,7 +151,8 @@ class ParameterActor(NumPyModel):
         n_observations: Size of the observation.
         n_parameters: P, the number of parameters of all actions; 0 makes an actor without weights.
         net_arch: Units of each hidden layer.
-        activation_fn: Activation of the hidden layers, anything ``keras.activations.get`` takes.
+        activation_fn: Activation of the hidden layers: anything ``keras.activations.get`` takes, or a class of
+            ``torch.nn`` such as ``torch.nn.ReLU``, as in Stable-Baselines3.
         output_initializer: Initialiser of the output layer's kernel; default N(0, 1e-4).
         passthrough: Fixed linear map from observation to initial parameters that is added to the output:
             ``{"bias": [P], "weight": [P, n_observations]}``, either may be missing. Scaled units.

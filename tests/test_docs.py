@@ -157,6 +157,11 @@ def test_the_extras_that_the_pages_install_exist():
     assert named and set(named) <= set(extras)
 
 
+def test_the_settings_for_rl_zoo_are_those_of_the_example():
+    [shown] = blocks("docs/coming_from_sb3.md", "yaml")
+    assert set(shown.splitlines()) <= set((ROOT / "examples/rl_zoo.yml").read_text().splitlines())
+
+
 # -------------------------------------------------------------------- tables
 
 

@@ -82,13 +82,14 @@ RUNS = {
     ),
     "use_pretrained.py": Run("--n-episodes 1", (rf"episode 0: return {NUMBER}: (run|hop|leap) \d+",)),
 }
+RUN_BY_COMPAT = ("rl_zoo.py", "sb3_mpdqn.py", "sb3_td3.py")  # they need packages that tests/compat is for
 
 
-def test_every_example_is_run_here():
-    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(RUNS)
+def test_every_example_is_run():
+    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted([*RUNS, *RUN_BY_COMPAT])
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
+@pytest.mark.parametrize("name", sorted(RUNS))
 def test_an_example_runs_and_shows_what_it_is_for(name, tmp_path, monkeypatch, capsys):
     run = RUNS[name]
     monkeypatch.chdir(tmp_path)
@@ -112,3 +113,12 @@ def test_an_example_runs_and_shows_what_it_is_for(name, tmp_path, monkeypatch, c
 def test_an_example_says_what_it_does_and_how_to_run_it(name):
     docstring = re.match(r'"""(.*?)"""', (EXAMPLES / name).read_text(encoding="utf-8"), re.DOTALL)
     assert docstring and f"python examples/{name}" in docstring[1]
+
+
+def test_the_same_training_with_td3_and_with_mpdqn_differs_in_two_lines():
+    td3, mpdqn = ((EXAMPLES / f"sb3_{name}.py").read_text().splitlines() for name in ("td3", "mpdqn"))
+    assert len(td3) == len(mpdqn)
+    assert [(a, b) for a, b in zip(td3, mpdqn, strict=True) if a != b] == [
+        ("from stable_baselines3 import TD3 as Agent", "from pamdp_agents import MPDQN as Agent"),
+        ("    return pamdp_agents.FlattenHybridAction(env)", "    return env"),
+    ]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, OneOf, Tuple
 from gymnasium.utils.env_checker import check_env
-from gymnasium.wrappers import RecordEpisodeStatistics, TimeLimit, TransformAction
+from gymnasium.wrappers import TransformAction
 
 from pamdp_agents.spaces import ParameterizedActionSpace
 from pamdp_agents.wrappers import FlattenHybridAction, HybridActionWrapper
@@ -167,22 +167,6 @@ def test_an_unbounded_action_space_is_bounded_as_the_error_says(wrapper):
     env.reset()
     env.step(env.action_space.sample())
     assert len(unbounded.taken) == 1
-
-
-@both_wrappers
-def test_wrappers_work_under_and_over_gymnasiums_own(wrapper):
-    space = Tuple((Discrete(2), RUN, KICK))
-    for env in (
-        RecordEpisodeStatistics(TimeLimit(wrapper(Recorder(space)), 4)),
-        wrapper(RecordEpisodeStatistics(TimeLimit(Recorder(space), 4))),
-    ):
-        env.reset(seed=0)
-        for _ in range(3):
-            *_, terminated, truncated, info = env.step(env.action_space.sample())
-            assert not (terminated or truncated)
-        *_, terminated, truncated, info = env.step(env.action_space.sample())
-        assert truncated and not terminated
-        assert info["episode"]["r"] == 4
 
 
 @both_wrappers

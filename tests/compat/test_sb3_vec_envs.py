@@ -1,0 +1,116 @@
+"""Agents train in SB3's vector environments, with its normalisation, and go on after saving and loading."""
+
+import numpy as np
+import pytest
+from environments import Corridor, Target
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    SubprocVecEnv,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+)
+
+from pamdp_agents import MPDQN
+
+SETTINGS = {"learning_starts": 20, "batch_size": 8, "buffer_size": 400, "policy_kwargs": {"net_arch": [8]}, "seed": 0}
+ENVIRONMENTS = {
+    "DummyVecEnv": lambda: DummyVecEnv([lambda: Monitor(Target())] * 2),
+    "SubprocVecEnv": lambda: make_vec_env("pamdp_envs:pamdp/Platform-v0", n_envs=2, vec_env_cls=SubprocVecEnv),
+    "VecMonitor": lambda: VecMonitor(DummyVecEnv([Target] * 3)),
+    "VecFrameStack": lambda: VecFrameStack(make_vec_env(Target, n_envs=2), n_stack=3),
+    "VecNormalize": lambda: VecNormalize(make_vec_env(Target, n_envs=2)),
+}
+
+
+@pytest.mark.parametrize("make", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
+def test_an_agent_learns_saves_loads_and_goes_on(make, tmp_path):
+    env = make()
+    agent = MPDQN("MlpPolicy", env, **SETTINGS)
+    assert agent.get_env() is env
+    assert agent.n_envs == env.num_envs
+    assert agent.observation_space == env.observation_space
+    agent.learn(60)
+    assert agent.num_timesteps == 60
+    assert agent._n_updates > 0
+    assert len(agent.ep_info_buffer) > 0
+    assert all(np.isfinite(episode["r"]) for episode in agent.ep_info_buffer)
+    agent.save(tmp_path / "agent")
+    loaded = MPDQN.load(tmp_path / "agent", env=env)
+    observations = env.reset()
+    actions, _ = agent.predict(observations, deterministic=True)
+    again, _ = loaded.predict(observations, deterministic=True)
+    np.testing.assert_equal(again, actions)
+    assert len(actions) == env.num_envs and all(env.action_space.contains(action) for action in actions)
+    loaded.learn(30, reset_num_timesteps=False)
+    assert loaded.num_timesteps == 90
+    assert np.isfinite(evaluate_policy(loaded, env, n_eval_episodes=4, warn=False)[0])
+    env.close()
+
+
+def test_an_agent_trained_in_a_vec_env_plays_in_a_single_one(tmp_path):
+    agent = MPDQN("MlpPolicy", make_vec_env(Target, n_envs=4), **SETTINGS | {"gradient_steps": -1})
+    agent.learn(600)
+    mean, _ = evaluate_policy(agent, make_vec_env(Target), n_eval_episodes=30)
+    assert mean > 0.5, "the best return is 1, that of the two other actions 0.2"
+
+
+def test_the_replay_buffer_holds_original_observations_and_rewards_under_vec_normalize():
+    env = VecNormalize(make_vec_env(Corridor, n_envs=2), norm_reward=True)
+    agent = MPDQN("MlpPolicy", env, **SETTINGS)
+    agent.learn(40)
+    assert agent.get_vec_normalize_env() is env
+    rows = agent.replay_buffer.rows[:40]
+    layout = agent.layout
+    np.testing.assert_array_equal(np.sort(np.unique(rows[:, layout.s])), np.arange(5))
+    np.testing.assert_array_equal(rows[:, layout.s2], rows[:, layout.s] + 1)
+    np.testing.assert_array_equal(rows[:, layout.r], np.ones((40, 1)))
+    np.testing.assert_array_equal(rows[:, layout.terminated], (rows[:, layout.s2] == 5))
+    assert env.obs_rms.mean[0] == pytest.approx(2.0, abs=0.3), "the environment's statistics go on"
+
+
+def test_a_truncated_episode_of_a_vec_env_is_stored_as_not_terminated():
+    env = make_vec_env(Corridor, n_envs=2, env_kwargs={"truncate": True})
+    agent = MPDQN("MlpPolicy", env, scale_observations=False, **SETTINGS)
+    agent.learn(40)
+    rows, layout = agent.replay_buffer.rows[:40], agent.layout
+    assert rows[:, layout.terminated].sum() == 0
+    np.testing.assert_array_equal(rows[:, layout.s2], rows[:, layout.s] + 1)
+
+
+def test_an_agent_gets_normalised_observations_unscaled(tmp_path):
+    """The observation space's bounds say nothing about what VecNormalize makes of observations."""
+    env = VecNormalize(make_vec_env(Corridor, n_envs=2))
+    agent = MPDQN("MlpPolicy", env, **SETTINGS)
+    normalised = np.array([[-1.5], [0.25]], np.float32)
+    np.testing.assert_array_equal(agent.observations.batch(normalised), normalised)
+    agent.save(tmp_path / "agent")
+    np.testing.assert_array_equal(MPDQN.load(tmp_path / "agent").observations.batch(normalised), normalised)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [(ConstantSchedule(3e-4), (3e-4, 3e-4)), (LinearSchedule(1e-3, 1e-4, 0.5), (1e-3, 1e-4))],
+    ids=["constant", "linear"],
+)
+def test_schedules_of_sb3s_set_the_learning_rate_and_are_saved_without_pickles(schedule, rates, tmp_path):
+    agent = MPDQN("MlpPolicy", Target(), **SETTINGS | {"learning_rate": schedule, "learning_starts": 0})
+    agent.learn(40)
+    agent.save(tmp_path / "agent")
+    loaded = MPDQN.load(tmp_path / "agent")
+    for progress, rate in zip((1.0, 0.0), rates, strict=True):
+        learning_rate = loaded.learning_rate
+        assert (learning_rate(progress) if callable(learning_rate) else learning_rate) == pytest.approx(rate)
+
+
+def test_training_by_episodes_as_sb3_counts_them():
+    settings = SETTINGS | {"train_freq": (2, "episode"), "gradient_steps": -1, "learning_starts": 15}
+    agent = MPDQN("MlpPolicy", make_vec_env(Corridor), **settings)
+    updates = []
+    agent.learn(40, callback=lambda locals_, globals_: updates.append(agent._n_updates) or True)
+    assert updates == [0] * 20 + [10] * 10 + [20] * 10, "two episodes are ten steps, and as many updates"
+    assert agent._n_updates == 30
