@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +11,7 @@ from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
 from pamdp_agents import nested
-
-_LAYOUTS = (
-    "Tuple(Discrete, Tuple(Box, ...)), Tuple(Discrete, Box, ...), Tuple(Discrete, Box), the same as Dict, "
-    "OneOf(Box or Discrete(1), ...), Discrete and Box"
-)
+from pamdp_agents.layouts import check_leaf, owned_coordinates, read_layout, size_of
 
 
 class ParameterizedActionSpace:
@@ -71,7 +66,7 @@ class ParameterizedActionSpace:
         parameter_mask: ArrayLike | None = None,
     ) -> None:
         self.space = space
-        discrete, discrete_path, components = _read_layout(space)
+        discrete, discrete_path, components = read_layout(space)
         self.n = len(components) if discrete is None else int(discrete.n)
         self.start = 0 if discrete is None else int(discrete.start)
         integer = np.int64 if discrete is None else discrete.dtype.type
@@ -86,9 +81,9 @@ class ParameterizedActionSpace:
             if path == discrete_path:
                 self._choice_position = position
             else:
-                box = _check_leaf(leaf, path, space)
-                self._leaves.append(_Leaf(box, slice(size, size + _size(box))))
-                size += _size(box)
+                box = check_leaf(leaf, path, space)
+                self._leaves.append(_Leaf(box, slice(size, size + size_of(box))))
+                size += size_of(box)
         boxes = [leaf.space for leaf in self._leaves if isinstance(leaf.space, spaces.Box)]
         none = np.zeros(0)
         self._vector_low = np.concatenate([none, *(box.low.ravel() for box in boxes)], dtype=np.float64)
@@ -108,7 +103,7 @@ class ParameterizedActionSpace:
         # Whether an action carries the parameters of all discrete actions, or only of the one taken.
         self._carries_all = parameter_mask is None and not self._branches
 
-        coordinates = _owned_coordinates(space, self.n, components, parameter_sizes, parameter_mask)
+        coordinates = owned_coordinates(space, self.n, components, parameter_sizes, parameter_mask)
         self._coordinate = np.concatenate(coordinates)  # int64 [P], places in the environment vector
         self.parameter_sizes = tuple(len(owned) for owned in coordinates)
         self.parameter_size = sum(self.parameter_sizes)
@@ -366,101 +361,3 @@ def _read_choices(column: Sequence[Any], start: int, n: int) -> NDArray[np.int32
     if k.min() < 0 or k.max() >= n:
         raise ValueError(f"the discrete action is not in {start}..{start + n - 1}")
     return k.astype(np.int32)
-
-
-def _read_layout(
-    space: spaces.Space[Any],
-) -> tuple[spaces.Discrete | None, str | None, list[spaces.Space[Any]]]:
-    """The discrete choice, its path, and the spaces of the parameters, one for each action if there are K."""
-    if isinstance(space, spaces.Discrete):
-        return space, "", []
-    if isinstance(space, spaces.Box):
-        return None, None, [space]
-    if isinstance(space, spaces.OneOf):
-        return None, None, list(space.spaces)
-    parts = nested.parts(space) or {}
-    discretes = {key: part for key, part in parts.items() if isinstance(part, spaces.Discrete)}
-    if isinstance(space, spaces.Tuple):  # the choice comes first
-        discretes = {key: part for key, part in discretes.items() if key == 0}
-    elif len(discretes) > 1:  # the others may only stand for "no parameters"
-        discretes = {key: part for key, part in discretes.items() if part.n > 1}
-    if len(discretes) != 1:
-        raise _unknown_layout(space, "it needs exactly one discrete choice, in a Tuple as the first entry")
-    [(key, discrete)] = discretes.items()
-    components = [part for other, part in parts.items() if other != key]
-    if len(components) == 1:
-        inner = nested.parts(components[0])
-        if inner and len(inner) == discrete.n:
-            components = list(inner.values())
-    return discrete, f"[{key!r}]", components
-
-
-def _check_leaf(leaf: spaces.Space[Any], path: str, space: spaces.Space[Any]) -> spaces.Box | spaces.Discrete:
-    if isinstance(leaf, spaces.Discrete) and leaf.n == 1:
-        return leaf
-    if not isinstance(leaf, spaces.Box):
-        raise _unknown_layout(space, f"action_space{path} is {leaf}")
-    if not nested.bounded(leaf).all():
-        raise ValueError(
-            f"action_space{path} is unbounded: {leaf}. Action-parameters are scaled to [-1, 1], which needs "
-            "finite bounds. Give the environment a bounded Box; gymnasium.wrappers.TransformAction(env, "
-            "lambda action: action, bounded_action_space) does so without changing its code."
-        )
-    if leaf.dtype.kind in "iu" and np.any((leaf.low < -(2**53)) | (leaf.high > 2**53)):
-        raise ValueError(
-            f"action_space{path} has integers beyond ±2**53, which floats cannot count: {leaf}. "
-            "Give the environment a Box with narrower bounds."
-        )
-    return leaf
-
-
-def _size(leaf: spaces.Space[Any]) -> int:
-    return int(np.prod(leaf.shape)) if isinstance(leaf, spaces.Box) else 0
-
-
-def _unknown_layout(space: spaces.Space[Any], reason: str) -> TypeError:
-    return TypeError(f"{space} is not a parameterised action space: {reason}. Accepted layouts: {_LAYOUTS}.")
-
-
-def _owned_coordinates(
-    space: spaces.Space[Any],
-    n: int,
-    components: list[spaces.Space[Any]],
-    parameter_sizes: Sequence[int] | None,
-    parameter_mask: ArrayLike | None,
-) -> list[NDArray[np.int64]]:
-    """For each discrete action, its coordinates in the environment vector."""
-    sizes = [sum(_size(leaf) for _, leaf in nested.leaves(component)) for component in components]
-    total = sum(sizes)
-    if parameter_sizes is not None and parameter_mask is not None:
-        raise ValueError("parameter_sizes and parameter_mask both say which coordinates are whose: give one.")
-    if (parameter_sizes is not None or parameter_mask is not None) and nested.parts(space) is None:
-        raise ValueError(
-            f"parameter_sizes and parameter_mask are for Tuple and Dict spaces. In {space} it is plain which "
-            "parameters are whose: leave them out."
-        )
-    if parameter_mask is not None:
-        mask = np.asarray(parameter_mask)
-        if mask.shape != (n, total) or not np.isin(mask, (0, 1)).all():
-            raise ValueError(
-                f"parameter_mask must be a bool array of shape {(n, total)}, a row per discrete action and a "
-                f"column per coordinate of {space}; got shape {mask.shape}, dtype {mask.dtype}."
-            )
-        return [np.flatnonzero(row) for row in mask]
-    if parameter_sizes is not None:
-        sizes = [operator.index(size) for size in parameter_sizes]
-        if len(sizes) != n or min(sizes) < 0 or sum(sizes) != total:
-            raise ValueError(
-                f"parameter_sizes must be {n} sizes, one for each discrete action (0 for no parameters), "
-                f"which add up to the {total} coordinates of {space}; got {tuple(sizes)}."
-            )
-    elif not components:
-        sizes = [0] * n
-    elif len(components) != n:
-        raise ValueError(
-            f"Which of the {total} coordinates belong to which of the {n} discrete actions cannot be seen "
-            f"from {space}. Wrap the environment to say it: HybridActionWrapper(env, parameter_sizes=...) "
-            f"with {n} sizes if each action has its own consecutive coordinates, or HybridActionWrapper(env, "
-            f"parameter_mask=...) with a bool array of shape {(n, total)} if actions share coordinates."
-        )
-    return [np.arange(stop - size, stop) for size, stop in zip(sizes, np.cumsum(sizes), strict=True)]
