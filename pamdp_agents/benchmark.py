@@ -14,11 +14,14 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import tensorflow as tf
+from gymnasium.vector import AutoresetMode
 
+import pamdp_agents
 from pamdp_agents.replay import Batch
 
 Row = tuple[str, str, float, float, float]
@@ -27,6 +30,8 @@ SIZES = {  # those of the published agents, whatever settings learn best
     "pamdp/Platform-v0": {"policy_kwargs": {"net_arch": [128]}, "batch_size": 128, "buffer_size": 10_000},
     "pamdp/Goal-v0": {"policy_kwargs": {"net_arch": [256]}, "batch_size": 128, "buffer_size": 20_000},
 }
+
+TRAININGS = ((1, 1, 1), (1, 8, 8), (16, 1, 16))  # n_envs, train_freq, gradient_steps: one update for each step
 
 
 def environment_steps(env_id: str, steps: int) -> float:
@@ -52,8 +57,6 @@ class LearnerBenchmark:
     """
 
     def __init__(self, algorithm: str, env_id: str):
-        import pamdp_agents
-
         self.agent = getattr(pamdp_agents, algorithm)("MlpPolicy", env_id, seed=0, **SIZES[env_id])
         self.rng = np.random.default_rng(0)
         self.observations = self.rng.uniform(-1, 1, (1000, self.agent.observations.size)).astype(np.float32)
@@ -88,6 +91,34 @@ class LearnerBenchmark:
         before, after = (self.observations[i % 1000][None] for i in (t, t + 1))
         k, x = self.agent._greedy(before)
         self.agent.replay_buffer.add(Batch(before, k, x, np.array([0.1]), after, np.array([False])))
+
+
+class TrainingBenchmark:
+    """``learn`` from end to end: environment, acting, storing, updates.
+
+    Actions are random throughout, so that the environment's share does not change with what has been learned.
+
+    Args:
+        algorithm: Class name of the agent.
+        env_id: Environment whose published sizes are used.
+        n_envs: Number of environments.
+        train_freq: Steps of all environments between two rounds of updates.
+        gradient_steps: Updates in a round.
+    """
+
+    def __init__(self, algorithm: str, env_id: str, n_envs: int, train_freq: int, gradient_steps: int):
+        # Random episodes are short: in the default mode, half of the steps would only be resets.
+        several: dict[str, Any] = {"num_envs": n_envs, "autoreset_mode": AutoresetMode.SAME_STEP}
+        env = gym.make(env_id) if n_envs == 1 else gym.make_vec(env_id, **several)
+        settings = SIZES[env_id] | {"train_freq": train_freq, "gradient_steps": gradient_steps}
+        self.agent = getattr(pamdp_agents, algorithm)("MlpPolicy", env, exploration_final_eps=1.0, seed=0, **settings)
+        self.agent.learn(self.agent.learning_starts + 200)  # compiled before the clock starts
+
+    def steps_per_second(self, steps: int) -> float:
+        """Returns environment steps per second, over all environments."""
+        before, start = self.agent.num_timesteps, time.perf_counter()
+        self.agent.learn(steps, reset_num_timesteps=False)
+        return (self.agent.num_timesteps - before) / (time.perf_counter() - start)
 
 
 def _median_seconds(call: Callable[[], object], calls: int) -> float:
@@ -130,6 +161,10 @@ def measure(steps: int, repeats: int, baseline: str | None) -> list[Row]:
             for fused in (1, 8, 64):
                 what = f"{name} learner, {fused} updates in a call"
                 measurements[what, "steps/s"] = partial(learner.steps_per_second, steps // fused * fused, fused)
+            for n_envs, train_freq, updates in TRAININGS:
+                training = TrainingBenchmark(algorithm, env_id, n_envs, train_freq, updates)
+                what = f"{name} learn, n_envs={n_envs}, train_freq={train_freq}, {updates} updates"
+                measurements[what, "steps/s"] = partial(training.steps_per_second, steps)
             measurements[f"{name} predict, 1 observation", "ms"] = partial(learner.predict_milliseconds, 1000)
             measurements[f"{name} predict, batch of 4096", "observations/s"] = partial(learner.predict_batch, 4096, 20)
         if baseline is not None:
@@ -144,13 +179,15 @@ def measure(steps: int, repeats: int, baseline: str | None) -> list[Row]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Returns the rows as text; learner rows have their ratio to the baseline, if there is one."""
+    """Returns the rows as text; those of learner and learn have their ratio to the baseline, if there is one."""
     baselines = {name.split(":")[0]: median for name, _, median, *_ in rows if name.endswith("baseline learner")}
-    lines = [f"{'':58} {'median':>10} {'lowest':>10} {'highest':>10}"]
+    lines = [f"{'':66} {'median':>10} {'lowest':>10} {'highest':>10}"]
     for name, unit, median, lowest, highest in rows:
-        line = f"{name:58} {median:10,.4g} {lowest:10,.4g} {highest:10,.4g} {unit}"
+        line = f"{name:66} {median:10,.4g} {lowest:10,.4g} {highest:10,.4g} {unit}"
         baseline = baselines.get(name.split(":")[0])
-        lines.append(line + (f", {median / baseline:.1f} × baseline" if baseline and " learner, " in name else ""))
+        if baseline is not None and (" learner, " in name or " learn, " in name):
+            line += f", {median / baseline:.1f} × baseline"
+        lines.append(line)
     return "\n".join(lines)
 
 

@@ -16,6 +16,13 @@ def test_the_learner_benchmark_counts_real_updates():
     assert learner.predict_batch(300, 3) > 0
 
 
+def test_the_training_benchmark_counts_the_steps_of_all_environments_and_updates_once_a_step():
+    training = benchmark.TrainingBenchmark("PDQN", "pamdp/Platform-v0", n_envs=2, train_freq=1, gradient_steps=2)
+    steps, updates = training.agent.num_timesteps, training.agent._n_updates
+    assert training.steps_per_second(20) > 0
+    assert training.agent.num_timesteps - steps == training.agent._n_updates - updates == 20
+
+
 def test_environment_steps_are_measured():
     assert benchmark.environment_steps("pamdp/Platform-v0", 20) > 0
 
