@@ -306,7 +306,7 @@ def space_from_json(data: dict[str, Any]) -> spaces.Space:
             low, high = (np.broadcast_to(np.asarray(data[side], dtype), shape) for side in ("low", "high"))
             return spaces.Box(low, high, shape, dtype.type)
         if kind == "Discrete":
-            # Gymnasium 1.0 knows no other dtype than int64, and no argument for it.
+            # Older Gymnasiums know no other dtype than int64, and no argument for it.
             dtype = {} if data["dtype"] == "int64" else {"dtype": np.dtype(data["dtype"]).type}
             return spaces.Discrete(data["n"], start=data["start"], **dtype)
         if kind == "MultiDiscrete":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pamdp_envs.base import Action, Observation, ParameterizedEnv, clip
+from pamdp_envs.draws import UniformDraws
 from pamdp_envs.nominal_box import NominalBox
 
 GOAL_LINE = 20.0  # x of the goal line; the half pitch is x in [0, 20]
@@ -38,22 +40,41 @@ def norm_angle(angle: float) -> float:
     return angle
 
 
+def goal_distance(x: float, y: float, published_quirks: bool) -> float:
+    """Distance of a ball at (x, y) to the goal mouth."""
+    if x < GOAL_LINE:
+        if abs(y) <= POST:
+            return GOAL_LINE - x
+        return math.hypot(GOAL_LINE - x, abs(y) - POST)
+    if y < -POST:
+        return POST - y if published_quirks else -POST - y
+    return max(y - POST, 0.0)
+
+
+class Kind(NamedTuple):
+    """What sets players and the ball apart."""
+
+    size: float
+    rand: float  # relative size of the noise on an acceleration
+    limit: float  # of each component of the acceleration and of the velocity
+    rate: float  # acceleration per unit of power
+    decay: float  # of the velocity
+
+
+PLAYER = Kind(size=0.9, rand=0.1, limit=1.0, rate=0.006, decay=0.4)
+BALL = Kind(size=0.4, rand=0.05, limit=2.7, rate=0.027, decay=0.94)
+
+
 class Body:
     """A player or the ball: position, velocity, orientation (radians), and how they change in a substep."""
 
     __slots__ = ("decay", "limit", "orientation", "rand", "rate", "size", "vx", "vy", "x", "y")
 
-    def __init__(
-        self, x: float, y: float, *, size: float, rand: float, limit: float, rate: float, decay: float
-    ) -> None:
+    def __init__(self, x: float, y: float, kind: Kind) -> None:
         self.x, self.y, self.vx, self.vy, self.orientation = x, y, 0.0, 0.0, 0.0
-        self.size = size
-        self.rand = rand  # relative size of the noise on an acceleration
-        self.limit = limit  # of each component of the acceleration and of the velocity
-        self.rate = rate  # acceleration per unit of power
-        self.decay = decay  # of the velocity
+        self.size, self.rand, self.limit, self.rate, self.decay = kind
 
-    def accelerate(self, power: float, angle: float, rng: np.random.Generator) -> None:
+    def accelerate(self, power: float, angle: float, rng: UniformDraws) -> None:
         """Push in a direction; the direction and the push are noisy."""
         angle *= 1 + rng.uniform(-self.rand, self.rand)
         noise = self.rand * self.speed()
@@ -104,9 +125,9 @@ class Player(Body):
     __slots__ = ()
 
     def __init__(self, x: float, y: float) -> None:
-        super().__init__(x, y, size=0.9, rand=0.1, limit=1.0, rate=0.006, decay=0.4)
+        super().__init__(x, y, PLAYER)
 
-    def kick_to(self, x: float, y: float, ball: Body, rng: np.random.Generator) -> None:
+    def kick_to(self, x: float, y: float, ball: Body, rng: UniformDraws) -> None:
         """Kick the ball so that it would come to rest at a point; if it is out of reach, go to it instead."""
         distance = self.distance(ball)
         angle = norm_angle(self.angle_to(ball.x, ball.y) - self.orientation)
@@ -124,7 +145,7 @@ class Player(Body):
         power = clip(power, -100.0, 100.0) * weight
         ball.accelerate(power, self.orientation + (math.atan2(ay, ax) - self.orientation), rng)
 
-    def guard(self, ball: Body, rng: np.random.Generator) -> None:
+    def guard(self, ball: Body, rng: UniformDraws) -> None:
         """As the goalie: cut off a ball that rolls towards the goal, else follow it."""
         end_x, end_y = ball.x + ball.vx / (1 - ball.decay), ball.y + ball.vy / (1 - ball.decay)
         dx, dy = end_x - ball.x, end_y - ball.y
@@ -139,6 +160,56 @@ class Player(Body):
         else:
             self.orientation = self.angle_to(end_x, end_y)
             self.accelerate(8.0, self.orientation, rng)
+
+
+def play(
+    player: Player,
+    goalie: Player,
+    ball: Body,
+    target_x: float,
+    target_y: float,
+    shot: bool,
+    rng: UniformDraws,
+    show: Callable[[], None] | None = None,
+) -> tuple[int, bool, bool]:
+    """Simulate a kick to a target until the ball is the player's again, or a shot until the episode's end.
+
+    Args:
+        player: the player.
+        goalie: the goalie.
+        ball: the ball; all three move.
+        target_x: x of the target.
+        target_y: y of the target.
+        shot: whether the kick is a shot.
+        rng: where the random numbers come from.
+        show: is called after each substep.
+
+    Returns:
+        The number of substeps, whether the episode is over, and whether by a goal.
+    """
+    substeps = 0
+    while True:
+        player.kick_to(target_x, target_y, ball, rng)
+        goalie.guard(ball, rng)
+        player.move()
+        goalie.move()
+        ball.move()
+        player.bounce_off(goalie)
+        player.bounce_off(ball)
+        goalie.bounce_off(ball)
+        substeps += 1
+        if show is not None:
+            show()
+        if GOAL_LINE <= ball.x <= GOAL_LINE + NET_DEPTH and abs(ball.y) <= POST:
+            return substeps, True, True
+        # The goalie catches every ball in reach, but the published code draws for it, so the draw is part of the
+        # random sequence.
+        rng.random()
+        in_pitch = 0.0 <= ball.x <= GOAL_LINE and abs(ball.y) <= HALF_WIDTH
+        if goalie.distance(ball) < CATCHABLE or not in_pitch:
+            return substeps, True, False
+        if not shot and player.distance(ball) <= KICKABLE and ball.speed() <= 0.1:
+            return substeps, False, False
 
 
 class GoalEnv(ParameterizedEnv):
@@ -268,7 +339,7 @@ class GoalEnv(ParameterizedEnv):
         angle = player.orientation = player.angle_to(GOAL_LINE, 0.0)
         reach = KICKABLE - 1e-12
         ball_x, ball_y = player.x + reach * math.cos(angle), player.y + reach * math.sin(angle)
-        ball = Body(ball_x, ball_y, size=0.4, rand=0.05, limit=2.7, rate=0.027, decay=0.94)
+        ball = Body(ball_x, ball_y, BALL)
         slope = -ball.y / (GOAL_LINE - ball.x)
         goalie_x = GOAL_LINE - GOAL_AREA
         goalie = Player(goalie_x, slope * goalie_x + (ball.y - slope * ball.x))
@@ -282,7 +353,7 @@ class GoalEnv(ParameterizedEnv):
         """Act, then simulate until the ball is the player's again, or for a shot until the episode's end."""
         k, parameters = self._read_action(action)
         player, goalie, ball = self._player, self._goalie, self._ball
-        rng, screen = self.np_random, self._screen
+        screen = self._screen
         self._time += 1
         if self._time == TIME_LIMIT:
             if screen is not None:
@@ -295,34 +366,11 @@ class GoalEnv(ParameterizedEnv):
                 target_y = target_x
         else:
             target_x, target_y = GOAL_LINE + ball.size, parameters[0]
-        substeps = 0
-        terminated = is_success = False
-        reward = 0.0
-        while True:
-            player.kick_to(target_x, target_y, ball, rng)
-            goalie.guard(ball, rng)
-            player.move()
-            goalie.move()
-            ball.move()
-            player.bounce_off(goalie)
-            player.bounce_off(ball)
-            goalie.bounce_off(ball)
-            substeps += 1
-            if screen is not None:
-                screen.show(self._pose())
-            is_success = GOAL_LINE <= ball.x <= GOAL_LINE + NET_DEPTH and abs(ball.y) <= POST
-            if is_success:
-                reward, terminated = 50.0, True
-                break
-            # The goalie catches every ball in reach, but the published code draws for it, so the draw is part
-            # of the random sequence.
-            rng.random()
-            in_pitch = 0.0 <= ball.x <= GOAL_LINE and abs(ball.y) <= HALF_WIDTH
-            if goalie.distance(ball) < CATCHABLE or not in_pitch:
-                reward, terminated = -self._goal_distance(), True
-                break
-            if k == KICK_TO and player.distance(ball) <= KICKABLE and ball.speed() <= 0.1:
-                break
+        show = None if screen is None else lambda: screen.show(self._pose())
+        substeps, terminated, is_success = play(
+            player, goalie, ball, target_x, target_y, k != KICK_TO, self.np_random, show
+        )
+        reward = 50.0 if is_success else -self._goal_distance() if terminated else 0.0
         info = {"substeps": substeps, "is_success": is_success}
         return self._observation(), reward, terminated, False, info
 
@@ -331,15 +379,7 @@ class GoalEnv(ParameterizedEnv):
         return (player.x, player.y, player.orientation, goalie.x, goalie.y, goalie.orientation, ball.x, ball.y)
 
     def _goal_distance(self) -> float:
-        """Distance of the ball to the goal mouth."""
-        x, y = self._ball.x, self._ball.y
-        if x < GOAL_LINE:
-            if abs(y) <= POST:
-                return GOAL_LINE - x
-            return math.hypot(GOAL_LINE - x, abs(y) - POST)
-        if y < -POST:
-            return POST - y if self._published_quirks else -POST - y
-        return max(y - POST, 0.0)
+        return goal_distance(self._ball.x, self._ball.y, self._published_quirks)
 
     def _observation(self) -> Observation:
         state = []
