@@ -65,12 +65,12 @@ class LearnerBenchmark:
 
     def steps_per_second(self, steps: int, fused: int) -> float:
         """Returns steps per second, with as many updates as steps, ``fused`` of them in one call."""
-        self.agent._train(fused, varying=False)  # compiled before the clock starts
+        self.agent._train(fused)  # compiled before the clock starts
         start = time.perf_counter()
         for t in range(steps):
             self._act_and_insert(t)
             if (t + 1) % fused == 0:
-                self.agent._train(fused, varying=False)
+                self.agent._train(fused)
         return steps / (time.perf_counter() - start)
 
     def predict_milliseconds(self, calls: int) -> float:

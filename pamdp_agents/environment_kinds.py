@@ -18,7 +18,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.error import AlreadyPendingCallError
 from gymnasium.vector.utils import concatenate, create_empty_array
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from numpy.typing import NDArray
 
 from pamdp_agents.observations import ObservationTransform
@@ -58,11 +60,13 @@ class EnvironmentKind(ABC):
         env: The environment itself.
         num_envs: n.
         is_vector: Whether observations are n stacked ones, not a single one.
+        resets_in_next_step: Whether the step after an episode's end only resets.
         episode_starts: Whether the current observation is an episode's first, bool [n].
         pending_resets: Whether the next step will only be a reset, bool [n].
     """
 
     is_vector = True
+    resets_in_next_step = False
     episode_starts: NDArray[np.bool_]
 
     def __init__(self, env: Any, num_envs: int) -> None:
@@ -108,6 +112,10 @@ class EnvironmentKind(ABC):
     def transform(self, observations: ObservationTransform, given: Any) -> NDArray[np.float32]:
         """Returns the environment's observations as float32 [n, D]."""
         return observations.batch(given)
+
+    def stack(self, given: Any) -> Any:
+        """Returns the environment's observations stacked, n of them."""
+        return given
 
 
 class SingleEnvironment(EnvironmentKind):
@@ -170,6 +178,10 @@ class SingleEnvironment(EnvironmentKind):
         """Returns the observation as float32 [1, D]."""
         return observations(given)[None]
 
+    def stack(self, given: Any) -> Any:
+        """Returns a batch of the one observation."""
+        return stack_one(self.observation_space, given)
+
 
 class GymnasiumVectorEnvironment(EnvironmentKind):
     """A Gymnasium vector environment, in the autoreset mode that its metadata name."""
@@ -178,7 +190,10 @@ class GymnasiumVectorEnvironment(EnvironmentKind):
         super().__init__(env, env.num_envs)
         mode = env.metadata.get("autoreset_mode", "NextStep")
         self._mode = getattr(mode, "value", mode)
+        self.resets_in_next_step = self._mode == "NextStep"
         self._ended = ~self._all
+        # Gymnasium's recorder takes the reset of some environments for one of all.
+        self._miscounts = self._mode == "Disabled" and _is_wrapped(env, RecordEpisodeStatistics)
 
     @property
     def observation_space(self) -> gym.Space:
@@ -201,7 +216,11 @@ class GymnasiumVectorEnvironment(EnvironmentKind):
         """Starts n new episodes; returns their first observations."""
         self._ended = self.pending_resets = ~self._all
         self.episode_starts = self._all
-        return self.env.reset(seed=seed)[0]
+        try:
+            return self.env.reset(seed=seed)[0]
+        except AlreadyPendingCallError as pending:  # of a step in other processes that was interrupted
+            getattr(self.env.unwrapped, f"{pending.name}_wait")()
+            return self.env.reset(seed=seed)[0]
 
     def step(self, actions: Any) -> Outcome:
         """Takes n actions: a list of n, or a batch of the vector environment's action space."""
@@ -209,12 +228,14 @@ class GymnasiumVectorEnvironment(EnvironmentKind):
         observations, rewards, terminated, truncated, infos = self.env.step(batch_actions(self.env, actions))
         self._ended = np.logical_or(terminated, truncated)
         split = split_infos(infos, self.num_envs)
+        if self._miscounts:
+            split = [{key: value for key, value in info.items() if key != "episode"} for info in split]
         final_observations = {}
         if self._mode == "SameStep":
             final_observations = {int(i): split[i]["final_obs"] for i in np.flatnonzero(self._ended)}
             # What stands beside `final_info` is from the new episode's reset.
             split = [{**info, **info.get("final_info", {})} for info in split]
-        if self._mode == "NextStep":  # the next step will ignore the ended ones' actions and only reset them
+        if self.resets_in_next_step:  # the next step will ignore the ended ones' actions and only reset them
             self.pending_resets, self.episode_starts = self._ended, ~played
         else:
             self.episode_starts = self._ended
@@ -243,12 +264,15 @@ class SB3VectorEnvironment(EnvironmentKind):
     @property
     def name(self) -> str:
         """The environments' id, or the vector environment's class."""
-        spec = self.env.get_attr("spec", [0])[0] if self.env.has_attr("spec") else None
-        return spec.id if spec else type(self.env.unwrapped).__name__
+        # Environments in other processes are not asked: their specs may not come through a pipe.
+        inner = next(iter(getattr(self.env.unwrapped, "envs", ())), None)
+        return inner.spec.id if inner is not None and inner.spec else type(self.env.unwrapped).__name__
 
     def reset(self, seed: int | None) -> Any:
         """Starts n new episodes; returns their first observations."""
         self.episode_starts = self._all
+        if getattr(self.env.unwrapped, "waiting", False):  # for a step in other processes that was interrupted
+            self.env.unwrapped.step_wait()
         if seed is not None:
             self.env.seed(seed)
         return self.env.reset()
@@ -286,6 +310,14 @@ def kind_of(env: Any) -> EnvironmentKind:
     )
 
 
+def stack_one(space: gym.Space, value: Any) -> Any:
+    """Returns one element of a space as vector environments stack n of them."""
+    if isinstance(space, gym.spaces.Box):  # the quick way to the same
+        return np.asarray(value, space.dtype)[None]
+    empty: Any = create_empty_array(space, n=1)
+    return concatenate(space, [value], empty)
+
+
 def batch_actions(env: gym.vector.VectorEnv, actions: Any) -> Any:
     """Turns a list of n actions into what ``step`` of a Gymnasium vector environment takes.
 
@@ -304,17 +336,33 @@ def batch_actions(env: gym.vector.VectorEnv, actions: Any) -> Any:
 
 
 def split_infos(infos: dict[str, Any] | list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
-    """Splits Gymnasium's dict of arrays, where ``_key`` tells which environments have ``key``, into n dicts."""
+    """Splits Gymnasium's dict of arrays, where ``_key`` tells which environments have ``key``, into n dicts.
+
+    What has neither such a mask nor n entries is of all environments together, and every one's info gets it.
+    """
     if isinstance(infos, list):
         return infos
     split: list[dict[str, Any]] = [{} for _ in range(n)]
     for key, value in infos.items():
         if key.startswith("_"):
             continue
-        values = split_infos(value, n) if isinstance(value, dict) else value
-        for i in np.flatnonzero(infos.get(f"_{key}", np.ones(n, dtype=bool))):
-            split[i][key] = values[i]
+        mask = infos.get(f"_{key}")
+        if isinstance(value, dict):
+            value = split_infos(value, n)
+        elif mask is None and not (isinstance(value, np.ndarray) and len(np.atleast_1d(value)) == n):
+            value = [value] * n
+        for i in range(n) if mask is None else np.flatnonzero(mask):
+            split[i][key] = value[i]
     return split
+
+
+def _is_wrapped(env: Any, wrapper: type) -> bool:
+    """Whether a wrapper is among those around a Gymnasium vector environment."""
+    while isinstance(env, gym.vector.VectorWrapper):
+        if isinstance(env, wrapper):
+            return True
+        env = env.env
+    return False
 
 
 UPDATE = "update the environment to Gymnasium's interface of version 1.0, or wrap it"

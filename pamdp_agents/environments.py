@@ -22,13 +22,13 @@ class Step(NamedTuple):
 
     Attributes:
         actions: The actions as the environments took them.
-        raw_observations: The observations as the environments gave them.
+        raw_observations: The observations as the environments gave them, stacked.
         before: The observations acted on, as they are stored, float32 [n, D].
         after: Those that followed, float32 [n, D]; the last of its episode where an episode ended.
-        rewards: float64 [n], as they are stored.
+        rewards: float64 [n], as the environments gave them.
+        stored_rewards: The same before ``VecNormalize``, which is what is stored.
         terminated: Whether the episode really ended, bool [n].
-        truncated: Whether it was cut off, bool [n].
-        ended: Either of them, bool [n].
+        ended: Whether it ended in any way, bool [n].
         played: False where the step was only a reset, bool [n].
         infos: n infos; where an episode ended, with ``"episode"``: {"r": return, "l": length, "t": seconds}.
     """
@@ -38,8 +38,8 @@ class Step(NamedTuple):
     before: Float32
     after: Float32
     rewards: NDArray[np.float64]
+    stored_rewards: NDArray[np.float64]
     terminated: NDArray[np.bool_]
-    truncated: NDArray[np.bool_]
     ended: NDArray[np.bool_]
     played: NDArray[np.bool_]
     infos: list[dict[str, Any]]
@@ -136,12 +136,12 @@ class TrainingEnvironments:
         self._ended = ended
         return Step(
             actions,
-            outcome.observations,
+            self._kind.stack(outcome.observations),
             before,
             after,
+            outcome.rewards,
             rewards,
             outcome.terminated,
-            outcome.truncated,
             ended,
             played,
             infos,
@@ -154,7 +154,8 @@ class TrainingEnvironments:
             timestep: Number of the last step, for error messages.
 
         Returns:
-            The current observations as the environments gave them, or None if they are still those of the last step.
+            The current observations as the environments gave them, stacked; None if they are still those of the last
+            step.
         """
         given = None
         if self._ended.any():
@@ -163,7 +164,7 @@ class TrainingEnvironments:
             if given is not None:
                 self._next = self._read(given, f"the reset after step {timestep}")
         self.observations, self._stored = self._next
-        return given
+        return None if given is None else self._kind.stack(given)
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns where the environments stand, as arrays, for :meth:`resume`; nothing before the first reset."""
@@ -177,6 +178,11 @@ class TrainingEnvironments:
             "episode_lengths": self.episode_lengths,
         }
 
+    @property
+    def may_not_play(self) -> bool:
+        """Whether a step may only reset some of the environments."""
+        return self._kind.resets_in_next_step
+
     def resume(self, state: Mapping[str, np.ndarray]) -> None:
         """Goes on in the middle of episodes, where the environments already stand.
 
@@ -184,13 +190,19 @@ class TrainingEnvironments:
             state: What :meth:`state` returned.
 
         Raises:
-            ValueError: It is that of another number of environments.
+            ValueError: It is that of another number of environments, or some of them wait for a reset within the next
+                step, which these do not make.
         """
         if not state:
             return
         n = len(state["last_observation"])
         if n != self.num_envs:
             raise ValueError(f"env has {self.num_envs} environments, but to go on without a reset it must have {n}")
+        if state["pending_resets"].any() and not self._kind.resets_in_next_step:
+            raise ValueError(
+                f"env must reset in its next step (AutoresetMode.NEXT_STEP) to go on without a reset, as the "
+                f"environments {np.flatnonzero(state['pending_resets']).tolist()} have to"
+            )
         self.observations, self._stored = state["last_observation"], state["last_stored_observation"]
         self._kind.pending_resets = state["pending_resets"].copy()
         self.episode_returns, self.episode_lengths = state["episode_returns"].copy(), state["episode_lengths"].copy()
@@ -227,12 +239,20 @@ def check_state(arrays: Mapping[str, np.ndarray], size: int) -> dict[str, np.nda
     if "last_observation" not in arrays:
         return {}
     n = len(np.atleast_1d(arrays["last_observation"]))
-    shapes: dict[str, tuple[int, ...]] = {"last_observation": (n, size), "last_stored_observation": (n, size)}
-    shapes |= dict.fromkeys(("pending_resets", "episode_returns", "episode_lengths"), (n,))
-    for name, shape in shapes.items():
-        if name not in arrays or arrays[name].shape != shape or not np.isfinite(arrays[name]).all():
-            raise ValueError(f"{name} must be finite numbers of shape {shape}, got {arrays.get(name)}")
-    return {name: arrays[name] for name in shapes}
+    expected = {
+        "last_observation": (np.float32, (n, size)),
+        "last_stored_observation": (np.float32, (n, size)),
+        "pending_resets": (np.bool_, (n,)),
+        "episode_returns": (np.float64, (n,)),
+        "episode_lengths": (np.int64, (n,)),
+    }
+    for name, (dtype, shape) in expected.items():
+        array = arrays.get(name, np.zeros(0))
+        if array.dtype != dtype or array.shape != shape or not np.isfinite(array).all():
+            raise ValueError(f"{name} must be finite, of type {dtype.__name__} and shape {shape}, got {array!r}")
+    if arrays["episode_lengths"].min() < 0:
+        raise ValueError(f"episode_lengths must not be negative, got {arrays['episode_lengths']}")
+    return {name: arrays[name] for name in expected}
 
 
 STOPPED = "training stopped before it was stored, and the agent can still be saved"

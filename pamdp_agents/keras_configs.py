@@ -83,6 +83,7 @@ def check(config: Any) -> None:
 
 def _check_name(config: dict[str, Any]) -> None:
     name, module, registered = str(config["class_name"]), config.get("module"), config.get("registered_name")
+    module = module if isinstance(module, str) else None
     is_function = name == "function"
     if is_function:
         name = registered = str(config.get("config"))
@@ -95,7 +96,8 @@ def _check_name(config: dict[str, Any]) -> None:
     if is_function:
         allowed = module in ("builtins", "keras.activations") and hasattr(keras.activations, name)
     else:
-        found = getattr(sys.modules.get(str(module)), name, None)  # never imported for the configuration's sake
+        # Never imported for the configuration's sake: neither the module nor, by a module's __getattr__, the name.
+        found = vars(sys.modules[module]).get(name) if module in sys.modules and _is_keras(module) else None
         allowed = isinstance(found, type) and found.__module__.startswith(_MODULES) and not issubclass(found, _REFUSED)
     if ordinary and allowed:
         return
@@ -108,6 +110,10 @@ def _check_name(config: dict[str, Any]) -> None:
         f"{name!r} of module {module!r} is neither a part of Keras that models are made of nor registered with Keras: "
         f"if it is yours, {REGISTER} and import it before loading"
     )
+
+
+def _is_keras(module: str) -> bool:
+    return module == "keras" or module.startswith("keras.")
 
 
 def _check_own(registered: Any) -> None:

@@ -93,10 +93,7 @@ class Learner:
     Attributes:
         state: The flat training state, a float32 tensor.
         traces: How many times the update has been traced: once for each shape of batch.
-        most_updates: How many updates a call makes at most where their number varies.
     """
-
-    most_updates = 64
 
     def __init__(
         self,
@@ -127,36 +124,23 @@ class Learner:
             )
         )
 
-    def train(self, rows: np.ndarray, rates: Mapping[str, float]) -> tf.Tensor:
+    def train(self, rows: np.ndarray, rates: Mapping[str, float], most: int | None = None) -> tf.Tensor:
         """Makes one update for each batch, all in one compiled call. Each number of batches is compiled once.
 
         Args:
             rows: Packed transitions, float32 [updates, batch size, row size].
             rates: The learning rates, by name.
+            most: The most updates of any call, if their number varies from call to call: then one compiled function
+                serves all of them.
 
         Returns:
             The metrics' means over the updates, in the order of ``metric_names``, float32 [len(metric_names)].
         """
-        return self._call(rows, rates, None)
-
-    def train_varying(self, rows: np.ndarray, rates: Mapping[str, float]) -> tf.Tensor:
-        """The same for numbers of updates that vary from call to call: compiled once for all of them.
-
-        Args:
-            rows: Packed transitions, float32 [updates, batch size, row size], at most ``most_updates``.
-            rates: The learning rates, by name.
-
-        Returns:
-            The metrics' means over the updates, in the order of ``metric_names``, float32 [len(metric_names)].
-        """
-        padded = np.zeros((self.most_updates, *rows.shape[1:]), np.float32)
-        padded[: len(rows)] = rows
-        return self._call(padded, rates, len(rows))
-
-    def _call(self, rows: np.ndarray, rates: Mapping[str, float], updates: int | None) -> tf.Tensor:
-        varying = updates is not None
+        varying = most is not None
+        header = [*(rates[name] for name in self._rate_names), *([len(rows)] if varying else [])]
+        if most is not None:
+            rows = np.concatenate([rows, np.zeros((most - len(rows), *rows.shape[1:]), np.float32)])
         compiled = self._compiled.get((rows.shape, varying)) or self._compile(rows.shape, varying)
-        header = [*(rates[name] for name in self._rate_names), *([updates] if varying else [])]
         packed = np.concatenate([np.array(header, np.float32), rows.reshape(-1)])  # one array: each costs a copy
         with self._placed():
             self.state, metrics = compiled(self.state, tf.constant(packed))
@@ -204,7 +188,7 @@ class Learner:
             return i + 1, state, total + tf.stack([metrics[name] for name in self.metric_names])
 
         start = (0, self._take_apart(flat), tf.zeros(len(self.metric_names)))
-        if shape[0] == 1:
+        if shape[0] == 1 and not varying:
             _, state, total = body(*start)
         else:
             _, state, total = tf.while_loop(lambda i, *_: i < updates, body, start)

@@ -92,6 +92,7 @@ def _initializer(identifier: Initializer) -> keras.Initializer:
                 'an initializer must be a name, an object or {"class_name": one of Keras\'s, "config": {...}}, got '
                 f"{identifier!r}"
             )
+        keras_configs.check(identifier.get("config"))  # Keras deserialises what is nested in it, such as a seed
         return found(**identifier.get("config", {}))
     return keras.initializers.get(identifier)
 

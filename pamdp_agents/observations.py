@@ -26,7 +26,7 @@ class ObservationTransform:
 
     Args:
         space: The observation space: any that `gymnasium.spaces.flatten_space` makes a Box of.
-        scale: Whether to scale; if not, observations are only flattened.
+        scale: Whether to scale; if not, observations are only flattened. Or the keys of a `Dict` to scale.
 
     Attributes:
         space: The observation space.
@@ -41,9 +41,10 @@ class ObservationTransform:
 
     Raises:
         TypeError: If the space does not flatten to a Box of fixed size, as `Sequence` and `Graph` do not.
+        ValueError: If `scale` names keys that the space does not have.
     """
 
-    def __init__(self, space: spaces.Space[Any], scale: bool = True) -> None:
+    def __init__(self, space: spaces.Space[Any], scale: bool | Sequence[str] = True) -> None:
         self.space = space
         self.nesting = nested.nesting(space)
         self._leaves = nested.leaves(space)
@@ -57,11 +58,13 @@ class ObservationTransform:
         bounds = [_bounds(leaf) for _, leaf in self._leaves]
         self.shapes = [_shape(leaf) for _, leaf in self._leaves]
         self.low, self.high, bounded = (np.concatenate(part) for part in zip(*bounds, strict=True))
-        self.size, self.scaled = self.low.size, bounded & scale
+        self.size, self.scaled = self.low.size, bounded
         ends = np.cumsum([len(part) for part, _, _ in bounds]).tolist()
         self.places = {
             path: slice(start, end) for (path, _), start, end in zip(self._leaves, [0, *ends], ends, strict=False)
         }
+        for path, place in self.places.items():
+            self.scaled[place] &= _is_scaled(path, space, scale)
 
         # Scaled = observation · factor + summand, in float64: float32 would lose a narrow range far from 0.
         self._factor, self._summand = np.ones(self.size), np.zeros(self.size)
@@ -152,6 +155,17 @@ class ObservationTransform:
 def _shape(leaf: spaces.Space[Any]) -> tuple[int, ...]:
     """The shape that a leaf's components have before they are flattened."""
     return leaf.shape if isinstance(leaf, spaces.Box | spaces.MultiBinary) else (spaces.flatdim(leaf),)
+
+
+def _is_scaled(path: str, space: spaces.Space[Any], scale: bool | Sequence[str]) -> bool:
+    if isinstance(scale, bool):
+        return scale
+    keys = list(space) if isinstance(space, spaces.Dict) else []
+    if not set(scale) <= set(keys):
+        raise ValueError(
+            f"scale_observations must be True, False or a list of the observation space's keys, {keys}; got {scale!r}."
+        )
+    return path.startswith(tuple(f"[{key!r}]" for key in scale))
 
 
 def _bounds(leaf: spaces.Space[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from pamdp_agents.validation import check_range
 
 Schedule = Callable[[float], float]
@@ -89,7 +91,10 @@ def current_value(name: str, value: float | Schedule, progress_remaining: float,
     if not callable(value):
         return check_range(name, value, at_least=0, to=to)
     when = f"{name}(progress_remaining={progress_remaining:g})"
-    return float(check_range(when, value(progress_remaining), at_least=0, to=to))
+    now = value(progress_remaining)
+    if hasattr(now, "__array__"):  # an array or tensor of one number
+        now = np.asarray(now).item()
+    return float(check_range(when, now, at_least=0, to=to))
 
 
 def linear_schedule(initial: float, final: float, fraction_done: float) -> float:

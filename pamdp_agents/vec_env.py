@@ -13,7 +13,8 @@ from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector.utils import concatenate, create_empty_array
+
+from pamdp_agents.environment_kinds import stack_one
 
 
 class SingleVecEnv:
@@ -56,8 +57,7 @@ class SingleVecEnv:
         options = {"options": self._options} if self._options else {}
         observation, self.reset_infos[0] = self.envs[0].reset(seed=self._seed, **options)
         self._seed, self._options = None, {}
-        self._return, self._length = 0.0, 0
-        return self._batch(observation)
+        return self._begin(observation)
 
     def step(self, actions: Sequence[Any]) -> tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Takes one action in a sequence, and starts the next episode if that ends one.
@@ -80,9 +80,10 @@ class SingleVecEnv:
             seconds = round(time.perf_counter() - self._start, 6)
             episode = {"r": self._return, "l": self._length, "t": seconds}
             info = {"episode": episode} | info | {"terminal_observation": observation}
-            batch = self.reset()
+            observation, self.reset_infos[0] = self.envs[0].reset()
+            batch = self._begin(observation)
         else:
-            batch = self._batch(observation)
+            batch = stack_one(self.observation_space, observation)
         return batch, np.array([reward], np.float32), np.array([done]), [info]
 
     def step_async(self, actions: Sequence[Any]) -> None:
@@ -94,12 +95,12 @@ class SingleVecEnv:
         return self.step(self._actions)
 
     def seed(self, seed: int | None = None) -> list[int | None]:
-        """Seeds the next reset."""
+        """Seeds the next call of :meth:`reset`."""
         self._seed = seed
         return [seed]
 
     def set_options(self, options: dict[str, Any] | list[dict[str, Any]] | None = None) -> None:
-        """Gives the next reset options."""
+        """Gives the next call of :meth:`reset` options."""
         self._options = dict((options[0] if isinstance(options, list) else options) or {})
 
     def render(self, mode: str | None = None) -> Any:
@@ -142,7 +143,10 @@ class SingleVecEnv:
         """Itself: no vector wrapper is around it."""
         return self
 
-    def _batch(self, observation: Any) -> Any:
-        space = self.observation_space
-        empty: Any = create_empty_array(space, n=1)
-        return concatenate(space, [observation], empty)
+    def getattr_depth_check(self, name: str, already_found: bool) -> None:
+        """Part of SB3's search for attributes through wrappers: none of them is hidden here."""
+
+    def _begin(self, observation: Any) -> Any:
+        """Counts a new episode; returns its first observation in a batch."""
+        self._return, self._length = 0.0, 0
+        return stack_one(self.observation_space, observation)

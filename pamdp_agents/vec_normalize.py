@@ -24,6 +24,20 @@ def find_vec_normalize(env: Any) -> Any | None:
     return None
 
 
+def scaling_beside(vec_normalize: Any | None, scale_observations: bool | list[str]) -> bool | list[str]:
+    """Returns what is left of the setting ``scale_observations`` beside a ``VecNormalize``.
+
+    What that normalises is scaled already, and not to the bounds of the space, which it leaves as they were.
+    """
+    if vec_normalize is None or not vec_normalize.norm_obs or not scale_observations:
+        return scale_observations
+    space = vec_normalize.observation_space
+    if not isinstance(space, spaces.Dict):
+        return False
+    keys = list(space) if scale_observations is True else scale_observations
+    return [key for key in keys if key not in vec_normalize.norm_obs_keys]
+
+
 class SampleNormalization:
     """Normalises samples of the replay buffer as a ``VecNormalize`` does, and undoes it for what is stored.
 

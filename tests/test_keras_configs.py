@@ -84,6 +84,7 @@ HOSTILE = {
     "loader": in_a_layer(entry("keras.models", "function", "load_model")),
     "unsafe mode": in_a_layer(entry("keras.config", "function", "enable_unsafe_deserialization")),
     "Keras's module that is not imported": entry("keras.src.layers.core.dense_test", "DenseTest"),
+    "a module's name that would be imported": entry("numpy", "f2py"),
     "another package of Keras": entry("keras_hub.models", "Backbone"),
     "optimizer": entry("keras.optimizers", "Adam"),
     "numbers for names": {"module": 3, "class_name": 4, "config": 5},

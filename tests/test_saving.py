@@ -221,6 +221,16 @@ def test_tampered_entries_are_refused(saved, key, value):
             {"activation_fn": {"module": "os", "class_name": "function", "config": "system"}},
         ),
         ("settings", "policy_kwargs", {"q_output_initializer": {"module": "os", "class_name": "system"}}),
+        (
+            "settings",
+            "policy_kwargs",
+            {
+                "q_output_initializer": {
+                    "class_name": "RandomNormal",
+                    "config": {"seed": {"module": "antigravity", "class_name": "x", "config": {}}},
+                }
+            },
+        ),
         ("settings", "action_noise", {"name": "gaussian", "sigma": "x"}),
         ("action_space", "type", "MultiBinary"),
         ("observation_space", "shape", [10**30]),
@@ -269,6 +279,30 @@ def test_numbers_that_are_not_finite_are_refused(saved, name):
 
     edited(saved, "arrays.npz", poisoned)
     with pytest.raises(SavedFileError, match="finite"):
+        MPDQN.load(saved)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("pending_resets", np.zeros(1)),
+        ("last_observation", np.zeros((1, 9), complex)),
+        ("episode_returns", np.zeros(1, int)),
+        ("episode_lengths", np.array([-1])),
+        ("last_stored_observation", np.zeros((2, 9), "f")),
+    ],
+    ids=str,
+)
+def test_where_the_environments_stand_is_checked(saved, name, value):
+    def changed(content):
+        with np.load(io.BytesIO(content)) as arrays:
+            arrays = dict(arrays) | {name: value}
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        return buffer.getvalue()
+
+    edited(saved, "arrays.npz", changed)
+    with pytest.raises(SavedFileError, match=f"damaged.*{name}"):
         MPDQN.load(saved)
 
 

@@ -2,8 +2,10 @@
 
 from types import SimpleNamespace
 
+import gymnasium as gym
 import numpy as np
 import pytest
+import tensorflow as tf
 from environments import Corridor, Target
 
 from pamdp_agents import MPDQN, PDQN, schedules
@@ -58,6 +60,31 @@ def test_the_first_step_of_adam_is_the_learning_rate_of_the_moment():
     assert moved.max() == pytest.approx(0.01 * 0.5**2, rel=1e-3)
 
 
+@pytest.mark.parametrize("settings", [{"train_freq": 7}, {"train_freq": (1, "episode")}], ids=str)
+def test_schedules_never_see_less_than_nothing_remaining(settings):
+    seen = []
+
+    def falling(progress_remaining):
+        seen.append(progress_remaining)
+        return 1e-3 * progress_remaining
+
+    settings = {"learning_rate": falling, "exploration_schedule": falling} | settings
+    agent = PDQN("MlpPolicy", Corridor(length=7), **settings, **SMALL)
+    agent.learn(10)
+    assert agent.num_timesteps == 14 and min(seen) == 0
+    envs = gym.vector.SyncVectorEnv([Corridor] * 3)
+    PDQN("MlpPolicy", envs, learning_rate=falling, **SMALL).learn(10)
+
+
+def test_a_loaded_agent_explores_as_at_the_moment_of_saving(tmp_path):
+    noise = {"name": "gaussian", "sigma": LinearSchedule(0.5, 0.0)}
+    agent = PDQN("MlpPolicy", Corridor(), action_noise=noise, **SMALL).learn(50)
+    agent.save(tmp_path / "agent")
+    loaded = PDQN.load(tmp_path / "agent")
+    assert loaded.action_noise.progress_remaining == 0
+    assert loaded._current_progress_remaining == 0
+
+
 def test_rates_are_logged_as_they_are():
     rows = []
     agent = PDQN("MlpPolicy", Target(), learning_rate=square, **SMALL)
@@ -104,6 +131,11 @@ def test_linear_schedules_are_saved_as_json_and_loaded_without_trust(tmp_path):
         assert vars(getattr(loaded, name)) == vars(settings[name])
     assert loaded.actor_learning_rate(0.75) == pytest.approx(5e-4)
     assert loaded.action_noise.sigma(0.5) == pytest.approx(0.15)
+
+
+def test_a_schedule_may_give_an_array_or_tensor_of_one_number():
+    for kind in (np.float32, np.array, tf.constant):
+        assert schedules.get("learning_rate", lambda remaining, kind=kind: kind(0.5))(1.0) == 0.5
 
 
 def test_a_users_function_is_pickled_and_not_read_if_another_is_given(tmp_path):

@@ -11,6 +11,8 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from pamdp_agents import MPDQN
 from pamdp_agents.callbacks import BaseCallback
+from pamdp_agents.environment_kinds import split_infos
+from pamdp_agents.exploration import OrnsteinUhlenbeckNoise
 
 SMALL = {"policy_kwargs": {"net_arch": [8]}, "batch_size": 4, "seed": 0}
 MODES = list(AutoresetMode)
@@ -61,6 +63,16 @@ def test_one_environment_stores_the_same_as_several():
     assert len(agent.replay_buffer) == 30
 
 
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_a_recorder_around_the_environments_does_not_change_the_episodes_statistics(mode):
+    episodes = []
+    for wrap in (lambda envs: envs, RecordEpisodeStatistics):
+        envs = wrap(SyncVectorEnv(numbered(), autoreset_mode=mode))
+        agent = MPDQN("MlpPolicy", envs, learning_starts=1000, **SMALL).learn(40)
+        episodes.append([(episode["r"], episode["l"]) for episode in agent.ep_info_buffer])
+    assert episodes[0] == episodes[1]
+
+
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP], ids=str)
 def test_episode_statistics_of_a_recorder_are_taken_over(mode):
     envs = RecordEpisodeStatistics(SyncVectorEnv(numbered(), autoreset_mode=mode))
@@ -104,8 +116,16 @@ def test_train_freq_counts_steps_of_all_environments_and_minus_one_updates_once_
     assert agent.learner.traces == (updates > 0)
 
 
-@pytest.mark.parametrize("frequency, rollouts", [(1, 9), (2, 4)])
-def test_episodes_as_train_freq_update_at_their_ends_with_one_trace_whatever_their_lengths(frequency, rollouts):
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_minus_one_makes_one_update_for_each_transition_in_every_autoreset_mode(mode):
+    envs = SyncVectorEnv([Target] * 4, autoreset_mode=mode)  # in NEXT_STEP, every second step only resets
+    agent = MPDQN("MlpPolicy", envs, gradient_steps=-1, learning_starts=0, **SMALL).learn(40)
+    assert agent._n_updates == agent.num_timesteps == 40
+    assert agent.learner.traces == 1
+
+
+@pytest.mark.parametrize("frequency", [1, 2])
+def test_episodes_as_train_freq_update_at_their_ends_with_one_trace_whatever_their_lengths(frequency):
     counts = []
     env = Numbered(0, 3)  # episodes of 3, 4, 3, 4, … steps
     agent = MPDQN("MlpPolicy", env, train_freq=(frequency, "episode"), gradient_steps=-1, learning_starts=0, **SMALL)
@@ -140,6 +160,33 @@ def test_training_continues_where_the_environments_stand(mode, tmp_path):
     assert len(loaded.replay_buffer) >= 40
     with pytest.raises(ValueError, match="env has 2 environments, but to go on without a reset it must have 3"):
         MPDQN.load(tmp_path / "agent", env=SyncVectorEnv(numbered(2)), force_reset=False)
+
+
+def test_environments_that_wait_for_a_reset_in_their_next_step_are_not_exchanged_for_others():
+    envs = SyncVectorEnv([partial(Corridor, 2), partial(Corridor, 3)])
+    agent = MPDQN("MlpPolicy", envs, learning_starts=1000, **SMALL).learn(4)
+    same_step = SyncVectorEnv([Corridor] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    with pytest.raises(ValueError, match=r"must reset in its next step .* environments \[0\]"):
+        agent.set_env(same_step, force_reset=False)
+    assert agent.env is envs
+    agent.set_env(same_step)
+    assert agent.env is same_step
+
+
+def test_an_environment_that_is_refused_leaves_the_agent_as_it_was():
+    envs = SyncVectorEnv([Corridor] * 3)
+    agent = MPDQN("MlpPolicy", envs, learning_starts=1000, **SMALL).learn(6)
+    with pytest.raises(ValueError, match="must have 3"):
+        agent.set_env(SyncVectorEnv([Corridor] * 2), force_reset=False)
+    assert agent.env is envs and agent.n_envs == 3
+    fresh = MPDQN("MlpPolicy", None, train_freq=(1, "episode"), **SMALL)
+    with pytest.raises(ValueError, match="needs one environment"):
+        fresh.set_env(envs)
+    fresh.set_env(Target())
+    pictures = MPDQN("CnnPolicy", None, **SMALL)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="CnnPolicy"):
+            pictures.set_env(Target())
 
 
 def test_an_agent_moves_from_several_environments_to_one_and_back(tmp_path):
@@ -206,6 +253,26 @@ def test_an_interrupted_training_leaves_an_agent_that_saves_and_goes_on(where, t
     np.testing.assert_array_equal(batch.s2[:, 2], batch.s[:, 2] + 1)
 
 
+def test_an_interrupted_step_of_other_processes_does_not_keep_them_from_a_reset():
+    envs = AsyncVectorEnv([Corridor] * 2)
+    agent = MPDQN("MlpPolicy", envs, learning_starts=1000, **SMALL).learn(4)
+    envs.step_async(agent.actions.to_env_stacked([0, 0], np.zeros((2, 1))))  # and then, Ctrl-C
+    agent._environment.observations = None
+    agent.learn(4, reset_num_timesteps=False)
+    assert agent.num_timesteps == 8
+    envs.close()
+
+
+def test_infos_of_the_vector_environment_as_a_whole_are_everyones():
+    infos = {"count": 3, "name": "abc", "none": None, "each": np.array([1, 2]), "_own": np.array([False, True]),
+             "own": np.array([0, 5]), "nested": {"a": 1.0, "b": np.array([6, 7])}}  # fmt: skip
+    shared = {"count": 3, "name": "abc", "none": None}
+    assert split_infos(infos, 2) == [
+        shared | {"each": 1, "nested": {"a": 1.0, "b": 6}},
+        shared | {"each": 2, "own": 5, "nested": {"a": 1.0, "b": 7}},
+    ]
+
+
 def test_a_callback_that_says_stop_stops_at_once_in_several_environments():
     envs = SyncVectorEnv([Corridor] * 4)
     agent = MPDQN("MlpPolicy", envs, learning_starts=0, train_freq=10, **SMALL)
@@ -228,3 +295,18 @@ def test_ornstein_uhlenbeck_noise_has_a_state_for_each_environment():
     agent = MPDQN("MlpPolicy", envs, learning_starts=100, action_noise=noise, **SMALL).learn(20)
     states = [noise.state for noise in agent._noises]
     assert len(states) == 2 and not np.array_equal(*states)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_ornstein_uhlenbeck_noise_starts_from_0_in_every_episode(mode):
+    class Noted(OrnsteinUhlenbeckNoise):
+        def sample(self, rng, n_parameters):
+            starts.append(self.state is None)
+            return super().sample(rng, n_parameters)
+
+    starts = []
+    envs = SyncVectorEnv([partial(Corridor, 3)], autoreset_mode=mode)
+    MPDQN("MlpPolicy", envs, learning_starts=100, action_noise=Noted(), **SMALL).learn(9)
+    if mode is AutoresetMode.NEXT_STEP:
+        del starts[3::4]  # drawn for the steps that only reset
+    assert starts == [True, False, False] * 3

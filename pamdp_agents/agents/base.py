@@ -29,7 +29,7 @@ from pamdp_agents.replay import TransitionLayout
 from pamdp_agents.spaces import ParameterizedActionSpace
 from pamdp_agents.validation import check_bool, check_choice, check_integer
 from pamdp_agents.vec_env import SingleVecEnv
-from pamdp_agents.vec_normalize import find_vec_normalize
+from pamdp_agents.vec_normalize import find_vec_normalize, scaling_beside
 
 
 class Agent(SaveableAgent):
@@ -67,7 +67,7 @@ class Agent(SaveableAgent):
         verbose: int,
         seed: int | None,
         device: str,
-        scale_observations: bool,
+        scale_observations: bool | list[str],
     ):
         _check_constructor(type(self))
         self.policy = check_choice("policy", policy, self._aliases)
@@ -76,7 +76,11 @@ class Agent(SaveableAgent):
         self.tensorboard_log = None if tensorboard_log is None else os.fspath(tensorboard_log)
         self.verbose = check_integer("verbose", verbose, 0)
         self.seed = None if seed is None else check_integer("seed", seed, 0)
-        self.scale_observations = check_bool("scale_observations", scale_observations)
+        self.scale_observations = (
+            scale_observations
+            if isinstance(scale_observations, list)
+            else check_bool("scale_observations", scale_observations)
+        )
         self.device = str(device)  # PyTorch's are objects
         self._tf_device = _find_device(self.device)
 
@@ -207,12 +211,16 @@ class Agent(SaveableAgent):
             TypeError: It is neither a Gymnasium environment nor a vector environment.
         """
         made = _made(env)
-        kind, vec_normalize = kind_of(made), find_vec_normalize(made)
-        is_normalized = vec_normalize is not None and vec_normalize.norm_obs
-        if not hasattr(self, "observation_space"):
-            # Its outputs are scaled already, and not to the bounds of the space, which it leaves as they were.
-            self.scale_observations = self.scale_observations and not is_normalized
-            self._set_up(kind.observation_space, kind.action_space)
+        kind = kind_of(made)
+        self._check_n_envs(kind.num_envs)
+        scaling = scaling_beside(find_vec_normalize(made), self.scale_observations)
+        if not hasattr(self, "learner"):
+            asked, self.scale_observations = self.scale_observations, scaling
+            try:
+                self._set_up(kind.observation_space, kind.action_space)
+            except Exception:
+                self.scale_observations = asked
+                raise
         for name, own, given in (
             ("observation", self.observation_space, kind.observation_space),
             ("action", self.action_space, kind.action_space),
@@ -222,18 +230,16 @@ class Agent(SaveableAgent):
                     f"env's {name} space is {given}, but this agent was made for {own}; give an environment with that "
                     "space, or make a new agent"
                 )
-        if is_normalized and self.scale_observations:
+        if scaling != self.scale_observations:
             raise ValueError(
-                "env normalises observations (VecNormalize), but this agent was made for observations as they are: "
-                "give it an environment without, or make a new agent"
+                f"env normalises observations (VecNormalize), but this agent has scale_observations="
+                f"{self.scale_observations!r}: give it an environment without, or make a new agent"
             )
-        self._check_n_envs(kind.num_envs)
-        before = self._environment
-        self._environment = TrainingEnvironments(made, self.observations, self.actions)
-        self.env, self.n_envs = made, self._environment.num_envs
+        environment = TrainingEnvironments(made, self.observations, self.actions)
+        if self._environment is not None and not force_reset:
+            environment.resume(self._environment.state())
+        self._environment, self.env, self.n_envs = environment, made, kind.num_envs
         self._vec_env = SingleVecEnv(made) if isinstance(made, gym.Env) else None
-        if before is not None and not force_reset:
-            self._environment.resume(before.state())
 
     def _check_n_envs(self, n_envs: int) -> None:
         """Raises ValueError if the agent cannot train in so many environments."""
@@ -357,7 +363,8 @@ class Agent(SaveableAgent):
 
     def _update_progress(self) -> None:
         """Brings up to date how much of the run remains, from 1 at its start to 0 at its end."""
-        self._current_progress_remaining = 1.0 - self.num_timesteps / self._total_timesteps
+        # The last round may go past the total.
+        self._current_progress_remaining = max(1.0 - self.num_timesteps / self._total_timesteps, 0.0)
 
     # ---------------------------------------------------------------- logging
 

@@ -111,10 +111,11 @@ class OffPolicyAgent(Agent):
         k, x = self._greedy(observations)
         if deterministic:
             return k, x
-        noises = []
-        for _ in k:  # whoever asks for an action must not move the training's noise
-            noises.append(copy.deepcopy(self.action_noise))
-            noises[-1].reset()
+        noises = [self.action_noise] * len(k)
+        if not self.action_noise.replaces:  # whoever asks for an action must not move the training's noise
+            noises = [copy.deepcopy(noise) for noise in noises]
+            for noise in noises:
+                noise.reset()
         return self._explore(k, x, self.exploration_rate, noises, self._predict_rng)
 
     def _explore(
@@ -175,11 +176,11 @@ class OffPolicyAgent(Agent):
         try:
             going_on = True
             while going_on and self.num_timesteps < total_timesteps:
-                going_on, steps = self._collect(callback, log_interval)
+                before = self.num_timesteps
+                going_on = self._collect(callback, log_interval)
                 if going_on and self.num_timesteps > self.learning_starts:
                     as_collected = self.gradient_steps == -1
-                    varying = as_collected and self._train_frequency()[1] == "episode"
-                    self._train(steps * self.n_envs if as_collected else self.gradient_steps, varying)
+                    self._train(self.num_timesteps - before if as_collected else self.gradient_steps)
         finally:
             callback.on_training_end()
         return self
@@ -188,12 +189,8 @@ class OffPolicyAgent(Agent):
         """``train_freq`` as a number and its unit."""
         return self.train_freq if isinstance(self.train_freq, tuple) else (self.train_freq, "step")
 
-    def _collect(self, callback: callbacks.BaseCallback, log_interval: int | None) -> tuple[bool, int]:
-        """Makes ``train_freq`` steps or episodes and stores them.
-
-        Returns:
-            False if a callback says stop; and the number of steps, each of all environments.
-        """
+    def _collect(self, callback: callbacks.BaseCallback, log_interval: int | None) -> bool:
+        """Makes ``train_freq`` steps or episodes and stores them; returns False if a callback says stop."""
         environment = self._environment
         assert environment is not None
         frequency, unit = self._train_frequency()
@@ -217,11 +214,11 @@ class OffPolicyAgent(Agent):
                 }
             )
             if not callback.on_step():
-                return False, num_collected_steps
+                return False
             if log:
                 self.dump_logs()
         callback.on_rollout_end()
-        return True, num_collected_steps
+        return True
 
     def _step(self, environment: TrainingEnvironments) -> Step:
         """Acts once in every environment and stores what followed."""
@@ -233,9 +230,11 @@ class OffPolicyAgent(Agent):
             noise.progress_remaining = self._current_progress_remaining
         k, x = self._explore(*self._greedy(observations), epsilon, self._noises, self._explore_rng)
         step = environment.step(k, x, self.num_timesteps + 1)
-        transitions = Batch(step.before, k, x, step.rewards * self.reward_scale, step.after, step.terminated)
+        transitions = Batch(step.before, k, x, step.stored_rewards * self.reward_scale, step.after, step.terminated)
         if not step.played.all():
             transitions = Batch(*(part[step.played] for part in transitions))
+            for i in np.flatnonzero(~step.played):  # what was drawn for a step that only reset
+                self._noises[i].reset()
         self.replay_buffer.add(transitions)
         self.num_timesteps += len(transitions.k)
         self._update_progress()
@@ -258,30 +257,34 @@ class OffPolicyAgent(Agent):
             self._episode_num += 1
             self._noises[i].reset()
             episode = step.infos[i]["episode"]
-            self.ep_info_buffer.append({key: float(episode[key]) for key in ("r", "l", "t") if key in episode})
+            counted = {"r": float(episode["r"]), "l": int(episode["l"])}
+            self.ep_info_buffer.append(counted | ({"t": float(episode["t"])} if "t" in episode else {}))
             if "is_success" in step.infos[i]:
                 self.ep_success_buffer.append(bool(step.infos[i]["is_success"]))
             log = log or (log_interval is not None and self._episode_num % log_interval == 0)
         return log
 
-    def _train(self, gradient_steps: int, varying: bool) -> None:
-        """Makes updates on samples of the replay buffer.
-
-        Args:
-            gradient_steps: Their number.
-            varying: Whether it will be another the next time. If not, they are all one compiled call.
-        """
+    def _train(self, gradient_steps: int) -> None:
+        """Makes updates on samples of the replay buffer: one compiled call, or a few where their number varies."""
         if not gradient_steps:
             return
-        rates = self._rates()
-        if varying:
-            most = self.learner.most_updates
-            sizes = [min(most, gradient_steps - done) for done in range(0, gradient_steps, most)]
-            self._metrics = [(size, self.learner.train_varying(self._sample(size), rates)) for size in sizes]
-        else:
+        rates, most = self._rates(), self._most_updates()
+        if most is None:
             self._metrics = [(gradient_steps, self.learner.train(self._sample(gradient_steps), rates))]
+        else:
+            sizes = [min(most, gradient_steps - done) for done in range(0, gradient_steps, most)]
+            self._metrics = [(size, self.learner.train(self._sample(size), rates, most)) for size in sizes]
         self._n_updates += gradient_steps
         self._weights_changed()
+
+    def _most_updates(self) -> int | None:
+        """How many updates one call makes at most, where their number varies from round to round; else None."""
+        frequency, unit = self._train_frequency()
+        varies = unit == "episode" or (self._environment is not None and self._environment.may_not_play)
+        if not varies or self.gradient_steps != -1:
+            return None
+        most = MOST_NUMBERS // (self.batch_size * self.layout.size)
+        return max(min(most, frequency * self.n_envs if unit == "step" else MOST_UPDATES), 1)
 
     def _sample(self, batches: int) -> np.ndarray:
         rows = self.replay_buffer.sample(batches, self.batch_size)
@@ -374,17 +377,26 @@ class OffPolicyAgent(Agent):
         self._total_timesteps = check_integer("total_timesteps", progress["total_timesteps"], 0)
         self._episode_num = check_integer("episodes", progress["episodes"], 0)
         self._n_updates = check_integer("n_updates", progress["n_updates"], 0)
+        if self._total_timesteps:
+            self._update_progress()
         self.exploration_rate = check_range("exploration_rate", progress["exploration_rate"], at_least=0, to=1)
         self._make_noises(len(progress["noise"]))
         for noise, state in zip(self._noises, progress["noise"], strict=True):
             if state is not None and np.shape(state) != (self.actions.parameter_size,):
                 raise ValueError(f"noise must be None or {self.actions.parameter_size} numbers, got {state}")
+            if state is not None and not np.isfinite(state).all():
+                raise ValueError(f"noise must be finite, got {state}")
             noise.state = None if state is None else np.array(state, float)
+            noise.progress_remaining = self._current_progress_remaining
         for episode in progress["ep_info_buffer"]:
             self.ep_info_buffer.append({key: check_range(key, value) for key, value in episode.items()})
         self.ep_success_buffer.extend(bool(success) for success in progress["ep_success_buffer"])
         for rng, state in zip(self._rngs, progress["rng"], strict=True):
             rng.bit_generator.state = state
+
+
+MOST_UPDATES = 64  # in one call, where their number varies: that many batches are copied, whatever the number
+MOST_NUMBERS = 1_000_000  # in these batches: images are large
 
 
 def _read_train_freq(train_freq: Any) -> int | tuple[int, str]:
@@ -393,5 +405,5 @@ def _read_train_freq(train_freq: Any) -> int | tuple[int, str]:
         return check_integer("train_freq", train_freq, 1)
     if len(train_freq) != 2:
         raise ValueError(f'train_freq must be a number of steps or (number, "step" or "episode"), got {train_freq!r}')
-    number, unit = train_freq
+    number, unit = train_freq[0], getattr(train_freq[1], "value", train_freq[1])  # SB3's unit is an enumeration
     return check_integer("train_freq", number, 1), check_choice("train_freq's unit", unit, ("step", "episode"))

@@ -75,7 +75,8 @@ class PDQN(OffPolicyAgent):
         reward_scale: What rewards are multiplied by before they are stored.
         passthrough: Fixed linear map from the scaled observation to initial parameters, added to the actor's output and
             never trained: ``{"bias": [P], "weight": [P, D]}``.
-        scale_observations: Scale observations to [−1, 1] from the observation space's finite bounds.
+        scale_observations: Scale observations to [−1, 1] from the observation space's finite bounds; or a list of those
+            keys of a Dict that are to be scaled. What ``VecNormalize`` normalises is never scaled.
         actor_loss_weighting: Weights of the terms of the actor's sum over k: ``"sum"`` (1), ``"average"`` (1/K),
             ``"weighted"`` (k's frequency in the batch), ``"random_weighted"`` (uniform, unit norm, new in each update).
         actor_loss_indexed: Keep only the taken k's term of that sum.
@@ -133,7 +134,7 @@ class PDQN(OffPolicyAgent):
         double_q: bool = False,
         reward_scale: float = 1.0,
         passthrough: dict[str, Any] | None = None,
-        scale_observations: bool = True,
+        scale_observations: bool | list[str] = True,
         actor_loss_weighting: ActorLossWeighting = "sum",
         actor_loss_indexed: bool = False,
     ):

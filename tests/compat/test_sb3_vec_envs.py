@@ -1,8 +1,12 @@
 """Agents train in SB3's vector environments, with its normalisation, and go on after saving and loading."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
-from environments import Corridor, Target
+from environments import Corridor, Numbered, Target
+from gymnasium.envs.registration import EnvSpec
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
@@ -90,6 +94,62 @@ def test_an_agent_gets_normalised_observations_unscaled(tmp_path):
     np.testing.assert_array_equal(agent.observations.batch(normalised), normalised)
     agent.save(tmp_path / "agent")
     np.testing.assert_array_equal(MPDQN.load(tmp_path / "agent").observations.batch(normalised), normalised)
+
+
+def test_samples_are_normalised_as_sb3_does_with_the_statistics_of_their_moment():
+    env = VecNormalize(make_vec_env(Numbered, n_envs=2), gamma=0.9)
+    agent = MPDQN("MlpPolicy", env, reward_scale=0.5, **SETTINGS)
+    agent.learn(40)
+    drawn = np.random.default_rng()
+    drawn.bit_generator.state = agent.replay_buffer.rng.bit_generator.state
+    rows, layout = agent._sample(1)[0], agent.layout
+    originals = agent.replay_buffer.rows[drawn.integers(0, 40, len(rows))]
+    for part in (layout.s, layout.s2):
+        np.testing.assert_allclose(rows[:, part], env.normalize_obs(originals[:, part]), rtol=1e-6)
+    np.testing.assert_allclose(rows[:, layout.r], 0.5 * env.normalize_reward(originals[:, layout.r] / 0.5), rtol=1e-6)
+    np.testing.assert_array_equal(rows[:, layout.x], originals[:, layout.x])
+
+
+def test_only_the_keys_that_are_normalised_are_not_scaled():
+    env = VecNormalize(make_vec_env(lambda: Numbered(as_dict=True), n_envs=1), norm_obs_keys=["place"])
+    agent = MPDQN("MlpPolicy", env, **SETTINGS)
+    assert agent.scale_observations == ["label"]
+    given = {"label": np.array([[250.0]]), "place": np.array([[3.0, -2.0]])}
+    np.testing.assert_array_equal(agent.observations.batch(given), [[-0.5, 3.0, -2.0]])
+    agent.learn(30)
+    rows, layout = agent._sample(1)[0], agent.layout
+    np.testing.assert_array_equal(rows[:, layout.s][:, 0], -1)
+    assert np.abs(rows[:, layout.s][:, 1:]).max() <= 10 and rows[:, layout.s][:, 1:].min() < 0
+
+
+def test_environments_in_other_processes_need_no_spec_that_can_be_pickled():
+    def make():
+        env = Target()
+        env.spec = EnvSpec("Unpicklable-v0", entry_point=lambda: None)
+        return env
+
+    env = SubprocVecEnv([make] * 2, start_method="fork")
+    assert MPDQN("MlpPolicy", env, **SETTINGS).learn(30).num_timesteps == 30
+    env.close()
+
+
+def test_an_interrupted_step_of_other_processes_does_not_keep_them_from_a_reset():
+    env = SubprocVecEnv([Target] * 2, start_method="fork")
+    agent = MPDQN("MlpPolicy", env, **SETTINGS).learn(10)
+    env.step_async([env.action_space.sample()] * 2)  # and then, Ctrl-C
+    agent._environment.observations = None
+    assert agent.learn(10, reset_num_timesteps=False).num_timesteps == 20
+    env.close()
+
+
+def test_the_normalised_training_of_the_documentation_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs" / "vector_environments.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"^```py\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    names = {}
+    exec(block.replace("50_000", "300"), names)
+    assert names["agent"].get_vec_normalize_env() is names["envs"]
+    assert names["envs"].obs_rms.count > 100
 
 
 @pytest.mark.parametrize(
