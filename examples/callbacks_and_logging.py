@@ -18,9 +18,9 @@ class LongestLeap(BaseCallback):
     longest = 0.0
 
     def _on_step(self):
-        k, parameters = self.locals["actions"]
-        if k == 2:
-            self.longest = max(self.longest, float(parameters[2][0]))
+        for k, parameters in self.locals["actions"]:
+            if k == 2:
+                self.longest = max(self.longest, float(parameters[2][0]))
         self.logger.record("rollout/longest_leap", self.longest)
         return True  # False would stop the training
 

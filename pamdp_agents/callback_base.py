@@ -28,7 +28,8 @@ class BaseCallback:
         n_calls: How often `on_step` was called.
         num_timesteps: Environment steps so far, over all parallel environments.
         locals: The training loop's variables, among them `self`, `env`, `total_timesteps`, and after each
-            step `new_obs`, `rewards` [n_envs], `dones` [n_envs], `infos` (n_envs dicts) and `actions`.
+            step `new_obs` (stacked), `rewards` [n_envs], `dones` [n_envs], `infos` (n_envs dicts) and `actions` (a
+            list of n_envs; with Gymnasium's vector environments, a batch).
         globals: The training module's variables.
         parent: The callback that calls this one, if any.
     """

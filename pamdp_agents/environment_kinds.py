@@ -271,8 +271,9 @@ class SB3VectorEnvironment(EnvironmentKind):
     def reset(self, seed: int | None) -> Any:
         """Starts n new episodes; returns their first observations."""
         self.episode_starts = self._all
-        if getattr(self.env.unwrapped, "waiting", False):  # for a step in other processes that was interrupted
-            self.env.unwrapped.step_wait()
+        inner = getattr(self.env, "unwrapped", self.env)
+        if getattr(inner, "waiting", False):  # for a step in other processes that was interrupted
+            inner.step_wait()
         if seed is not None:
             self.env.seed(seed)
         return self.env.reset()

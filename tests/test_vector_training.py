@@ -286,6 +286,11 @@ def test_callbacks_see_stable_baselines3s_locals():
     MPDQN("MlpPolicy", envs, learning_starts=100, **SMALL).learn(6, callback=lambda locals_, _: seen.update(locals_))
     assert seen["new_obs"].shape == (2, 2) and seen["rewards"].shape == seen["dones"].shape == (2,)
     assert len(seen["infos"]) == 2 and set(seen["infos"][0]) >= {"is_success", "episode"}
+    single = {}
+    MPDQN("MlpPolicy", Target(), learning_starts=100, **SMALL).learn(
+        2, callback=lambda locals_, _: single.update(locals_)
+    )
+    assert single["new_obs"].shape == (1, 2) and len(single["actions"]) == len(single["infos"]) == 1
     assert {"self", "env", "total_timesteps", "callback", "log_interval", "tb_log_name"} <= seen.keys()
 
 
