@@ -141,19 +141,18 @@ def _set_logger(agent: OffPolicyAgent, args: argparse.Namespace, folder: Path) -
 def _callbacks(args: argparse.Namespace, eval_env: gym.Env, folder: Path) -> list[Any]:
     if args.eval_freq <= 0:
         return []
-    from pamdp_agents.callbacks import EvalCallback
+    from pamdp_agents.callbacks import EvalCallback, EveryNTimesteps
 
     eval_env.reset(seed=EVALUATION_SEED)
-    return [
-        EvalCallback(
-            RecordEpisodeStatistics(eval_env),
-            n_eval_episodes=args.eval_episodes,
-            eval_freq=max(args.eval_freq // args.n_envs, 1),
-            log_path=folder,
-            best_model_save_path=folder,
-            verbose=args.verbose,
-        )
-    ]
+    evaluation = EvalCallback(
+        RecordEpisodeStatistics(eval_env),
+        n_eval_episodes=args.eval_episodes,
+        eval_freq=1,
+        log_path=folder,
+        best_model_save_path=folder,
+        verbose=args.verbose,
+    )
+    return [EveryNTimesteps(args.eval_freq, evaluation)]
 
 
 def _draw(folder: Path, title: str) -> None:

@@ -45,6 +45,9 @@ class Input(NamedTuple):
 def export(agent: Agent, path: str | os.PathLike, format: str) -> None:
     """Writes an agent's policy; see :meth:`pamdp_agents.agents.base.Agent.export`."""
     write = _WRITERS[check_choice("format", format, list(_WRITERS))]
+    meant = Path(path).suffix.removeprefix(".")
+    if meant in _WRITERS and meant != format:
+        raise ValueError(f"path {os.fspath(path)!r} is named like a file of format {meant!r}, but format is {format!r}")
     # TFLite has no arithmetic of float64. The others scale in it, as the agent does.
     working = np.dtype(np.float32 if format == "tflite" else np.float64)
     inputs = _inputs(agent.observation_space, working)

@@ -15,6 +15,11 @@ from typing import Any
 
 import keras
 
+
+class UnknownObjectError(ValueError):
+    """A configuration names something that is neither Keras's nor registered with it."""
+
+
 REGISTER = "register it with @keras.saving.register_keras_serializable()"
 # Where Keras keeps what models are made of. Elsewhere it keeps layers that load other files (TFSMLayer and the like).
 _MODULES = tuple(
@@ -106,8 +111,9 @@ def _check_name(config: dict[str, Any]) -> None:
             "a Lambda layer holds code, which is not saved: use Keras's layers and keras.ops in a functional model, or "
             f"write a layer of your own and {REGISTER}"
         )
-    raise ValueError(
-        f"{name!r} of module {module!r} is neither a part of Keras that models are made of nor registered with Keras: "
+    place = f" of module {module!r}" if module else ""
+    raise UnknownObjectError(
+        f"{name!r}{place} is neither a part of Keras that models are made of nor registered with Keras: "
         f"if it is yours, {REGISTER} and import it before loading"
     )
 

@@ -126,7 +126,7 @@ class ObservationTransform:
     def _describe_mismatch(self, given: Any, wanted: str) -> str:
         values = [value for [value] in nested.unpack(self.nesting, [given])]
         expected = ", ".join(f"observation{path} of shape {leaf.shape}" for path, leaf in self._leaves)
-        shapes = ", ".join(f"shape {np.shape(value)}" for value in values)
+        shapes = ", ".join(_described(value) for value in values)
         return f"Expected {wanted} of {self.space}: {expected}, with one more axis in front for a batch. Got {shapes}."
 
     def _leading_axes(self, observation: Any) -> int | None:
@@ -155,6 +155,13 @@ class ObservationTransform:
 def _shape(leaf: spaces.Space[Any]) -> tuple[int, ...]:
     """The shape that a leaf's components have before they are flattened."""
     return leaf.shape if isinstance(leaf, spaces.Box | spaces.MultiBinary) else (spaces.flatdim(leaf),)
+
+
+def _described(value: Any) -> str:
+    try:
+        return f"shape {np.shape(value)}"
+    except ValueError:  # ragged
+        return f"a {type(value).__name__} of parts of different shapes"
 
 
 def _is_scaled(path: str, space: spaces.Space[Any], scale: bool | Sequence[str]) -> bool:

@@ -6,6 +6,7 @@ The progress that remains is 1 at the start of ``learn`` and 0 at its end.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,17 @@ def get(name: str, value: Any, to: float | None = None) -> float | Schedule:
                 f"{name} as a dict takes start, end and end_fraction, got {dict(value)}: {error}"
             ) from None
     value = _known(value)
-    current_value(name, value, 1.0, to)
+    if not callable(value) and not isinstance(value, Real):
+        raise TypeError(
+            f"{name} must be a number, a function of the progress that remains, or a LinearSchedule's arguments as a "
+            f"dict, got {value!r}"
+        )
+    try:
+        current_value(name, value, 1.0, to)
+    except TypeError as error:
+        raise TypeError(
+            f"{name} must be a number or a function of one number, the progress that remains: {error}"
+        ) from error
     return value
 
 

@@ -65,11 +65,16 @@ class SingleVecEnv:
         Args:
             actions: One action, as the environment takes it, in a list.
 
+        Raises:
+            ValueError: It is something else.
+
         Returns:
             A batch of one observation; the reward, float32 [1]; whether the episode ended, bool [1]; a list of one
             info. At an episode's end the info has ``"terminal_observation"`` and ``"episode"``, as SB3's ``Monitor``
             gives it; ``"TimeLimit.truncated"`` says whether it was cut off.
         """
+        if not isinstance(actions, list | np.ndarray) or len(actions) != 1:
+            raise ValueError(f"actions must be a list of one action, as predict returns for a batch, got {actions!r}")
         [action] = actions
         observation, reward, terminated, truncated, info = self.envs[0].step(action)
         self._return += float(reward)

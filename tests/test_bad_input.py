@@ -47,6 +47,8 @@ SMALL = {"policy_kwargs": {"net_arch": [8]}, "learning_starts": 5, "batch_size":
         ({"learning_rate": 10**400}, ValueError, "learning_rate must be a finite number at least 0"),
         ({"learning_rate": lambda _: -1.0}, ValueError, r"learning_rate\(progress_remaining=1\) must be .* got -1.0"),
         ({"learning_rate": lambda _: "x"}, TypeError, r"learning_rate\(progress_remaining=1\) must be a number"),
+        ({"learning_rate": lambda: 1.0}, TypeError, "learning_rate must be .* a function of one number, the progress"),
+        ({"learning_rate": "lin_1e-3"}, TypeError, "learning_rate must be .* a function of the progress that remains"),
         (
             {"actor_learning_rate": {"start": 1, "stop": 0}},
             ValueError,

@@ -336,6 +336,12 @@ def test_a_suffix_of_ones_own_is_kept(agent, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["policy.lite"]
 
 
+def test_a_path_named_like_another_format_is_refused(agent, tmp_path):
+    with pytest.raises(ValueError, match="named like a file of format 'tflite', but format is 'saved_model'"):
+        agent.export(tmp_path / "policy.tflite")
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_failing_export_leaves_the_earlier_one(agent, tmp_path, monkeypatch):
     path = exported(agent, tmp_path, "saved_model")
     files = sorted(tmp_path.rglob("*"))

@@ -3,6 +3,7 @@
 import copy
 import io
 import json
+import sys
 import zipfile
 
 import cloudpickle
@@ -221,16 +222,6 @@ def test_tampered_entries_are_refused(saved, key, value):
             {"activation_fn": {"module": "os", "class_name": "function", "config": "system"}},
         ),
         ("settings", "policy_kwargs", {"q_output_initializer": {"module": "os", "class_name": "system"}}),
-        (
-            "settings",
-            "policy_kwargs",
-            {
-                "q_output_initializer": {
-                    "class_name": "RandomNormal",
-                    "config": {"seed": {"module": "antigravity", "class_name": "x", "config": {}}},
-                }
-            },
-        ),
         ("settings", "action_noise", {"name": "gaussian", "sigma": "x"}),
         ("action_space", "type", "MultiBinary"),
         ("observation_space", "shape", [10**30]),
@@ -250,6 +241,17 @@ def test_tampered_values_are_refused(saved, key, name, value):
     edited_data(saved, **{key: entry | {name: value}})
     with pytest.raises(SavedFileError, match="damaged"):
         MPDQN.load(saved)
+
+
+def test_a_file_that_names_unknown_classes_is_refused_for_that_and_nothing_is_imported(saved):
+    seed = {"module": "antigravity", "class_name": "x", "config": {}}
+    with zipfile.ZipFile(saved) as archive:
+        settings = json.loads(archive.read("data.json"))["settings"]
+    settings["policy_kwargs"] = {"q_output_initializer": {"class_name": "RandomNormal", "config": {"seed": seed}}}
+    edited_data(saved, settings=settings)
+    with pytest.raises(SavedFileError, match="names what this program does not know: 'x' of module 'antigravity'"):
+        MPDQN.load(saved)
+    assert "antigravity" not in sys.modules
 
 
 def test_deeply_nested_json_is_refused(saved):

@@ -80,6 +80,19 @@ def test_it_can_be_evaluated_in_and_trained_in():
     assert [episode["l"] for episode in other.ep_info_buffer] == [4, 4]
 
 
+def test_one_action_without_a_list_is_refused():
+    view = SingleVecEnv(Target())
+    view.reset()
+    with pytest.raises(ValueError, match="actions must be a list of one action, as predict returns"):
+        view.step(view.action_space.sample())
+
+
+def test_what_reset_returns_is_not_taken_for_an_observation():
+    agent = MPDQN("MlpPolicy", Target(), **SMALL)
+    with pytest.raises(ValueError, match=r"reset\(\) returns \(observation, info\); pass the first"):
+        agent.predict(agent.env.reset())
+
+
 def test_a_vector_environment_is_returned_as_it_is():
     envs = gym.vector.SyncVectorEnv([Target] * 2)
     agent = MPDQN("MlpPolicy", envs, **SMALL)

@@ -287,6 +287,11 @@ class Agent(SaveableAgent):
         """
         if not hasattr(self, "observations"):
             raise RuntimeError("the agent has no spaces yet: give it an environment with set_env, or load it")
+        if _is_reset(observation, self.observation_space):
+            raise ValueError(
+                "observation must be an observation, got a pair of one and a dict: a Gymnasium environment's reset() "
+                "returns (observation, info); pass the first of the two"
+            )
         batched = self.observations.is_batch(observation)
         observations = self.observations.batch(observation) if batched else self.observations(observation)[None]
         if not np.isfinite(observations).all():
@@ -313,7 +318,8 @@ class Agent(SaveableAgent):
                 ``pamdp-agents[onnx]``.
 
         Raises:
-            ValueError: The format is unknown or cannot hold this policy, or the agent's weights are not finite.
+            ValueError: The format is unknown, is not that of the path's suffix, or cannot hold this policy; or the
+                agent's weights are not finite.
             TypeError: Observations are not of Box, Discrete, MultiDiscrete and MultiBinary.
             RuntimeError: The agent has neither been given an environment nor loaded.
             ImportError: The package that the format needs is not installed.
@@ -391,6 +397,12 @@ class Agent(SaveableAgent):
         ]
         number = max(numbers, default=0) + (1 if new_run or not numbers else 0)
         return configure(str(folder / f"{tb_log_name}_{number}"), [*formats, "tensorboard"])
+
+
+def _is_reset(given: Any, space: gym.Space) -> bool:
+    """Whether this is what an environment's ``reset`` returns, in place of an observation."""
+    is_pair = isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], dict)
+    return is_pair and not isinstance(space, gym.spaces.Tuple)
 
 
 def _check_constructor(agent_class: type) -> None:

@@ -11,7 +11,7 @@ from typing import IO, Any, Self
 import gymnasium as gym
 import numpy as np
 
-from pamdp_agents import exploration, saving, schedules, strategies
+from pamdp_agents import exploration, keras_configs, saving, schedules, strategies
 from pamdp_agents.environment_kinds import Environment
 from pamdp_agents.environments import TrainingEnvironments, check_state
 from pamdp_agents.learner import Learner, NetworkState, TrainState
@@ -280,6 +280,8 @@ class SaveableAgent(ABC):
         try:
             agent = cls(env=None, **(archive.data["settings"] | objects | {"device": device} | given))
             agent._restore(archive)
+        except keras_configs.UnknownObjectError as error:
+            raise saving.SavedFileError(f"{path} names what this program does not know: {error}") from error
         except Exception as error:
             if given or device != "auto":  # what the caller gave may be at fault, and the error says so
                 raise
