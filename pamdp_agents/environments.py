@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pamdp_agents.environment_kinds import kind_of
+from pamdp_agents.environment_kinds import EnvironmentKind
 from pamdp_agents.observations import ObservationTransform
 from pamdp_agents.spaces import ParameterizedActionSpace
 from pamdp_agents.vec_normalize import SampleNormalization, find_vec_normalize
@@ -49,9 +49,9 @@ class TrainingEnvironments:
     """The n environments of an agent: one Gymnasium environment, or a vector environment of any kind.
 
     Args:
-        env: The environment.
-        observations: Scales its observations.
-        actions: Converts its actions.
+        kind: The environments, behind the interface of their kind.
+        observations: Scales their observations.
+        actions: Converts their actions.
 
     Attributes:
         observations: The current observations, float32 [n, D]; None where the next call must be :meth:`reset`: before
@@ -62,10 +62,10 @@ class TrainingEnvironments:
         normalization: What ``VecNormalize`` does to observations and rewards, or None.
     """
 
-    def __init__(self, env: Any, observations: ObservationTransform, actions: ParameterizedActionSpace):
-        self._kind, self._transform, self._actions = kind_of(env), observations, actions
-        self.num_envs, self.name = self._kind.num_envs, self._kind.name
-        vec_normalize = find_vec_normalize(env)
+    def __init__(self, kind: EnvironmentKind, observations: ObservationTransform, actions: ParameterizedActionSpace):
+        self._kind, self._transform, self._actions = kind, observations, actions
+        self.num_envs, self.name = kind.num_envs, kind.name
+        vec_normalize = find_vec_normalize(kind.env)
         self.normalization = None if vec_normalize is None else SampleNormalization(vec_normalize, observations)
         self.observations: Float32 | None = None
         self._stored: Float32 | None = None  # the same as they are stored: not normalised

@@ -17,21 +17,22 @@ def check_range(
         TypeError: It is not a number.
         ValueError: It is out of range.
     """
-    wanted = " and ".join(
-        f"{word} {bound}"
-        for word, bound in (("above", above), ("at least", at_least), ("at most", to))
-        if bound is not None
-    )
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number {wanted}, got {value!r}")
+        raise TypeError(f"{name} must be a number {_range(above, at_least, to)}, got {value!r}")
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     inside = (above is None or number > above) and (at_least is None or number >= at_least)
     if not (math.isfinite(number) and inside and (to is None or number <= to)):
-        raise ValueError(f"{name} must be a finite number {wanted}, got {value!r}")
+        raise ValueError(f"{name} must be a finite number {_range(above, at_least, to)}, got {value!r}")
     return value
+
+
+def _range(above: float | None, at_least: float | None, to: float | None) -> str:
+    """The bounds in words. Only for errors: learning rates are checked at every update."""
+    bounds = (("above", above), ("at least", at_least), ("at most", to))
+    return " and ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
 
 
 def check_positive(name: str, value: Any) -> Any:

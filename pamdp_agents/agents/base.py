@@ -235,7 +235,7 @@ class Agent(SaveableAgent):
                 f"env normalises observations (VecNormalize), but this agent has scale_observations="
                 f"{self.scale_observations!r}: give it an environment without, or make a new agent"
             )
-        environment = TrainingEnvironments(made, self.observations, self.actions)
+        environment = TrainingEnvironments(kind, self.observations, self.actions)
         if self._environment is not None and not force_reset:
             environment.resume(self._environment.state())
         self._environment, self.env, self.n_envs = environment, made, kind.num_envs
