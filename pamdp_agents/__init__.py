@@ -11,14 +11,19 @@ from pamdp_agents.wrappers import FlattenHybridAction, HybridActionWrapper
 if TYPE_CHECKING:
     from pamdp_agents.agents.mpdqn import MPDQN
     from pamdp_agents.agents.pdqn import PDQN
+    from pamdp_agents.seeds import train_seeds
 
-__all__ = ["MPDQN", "PDQN", "FlattenHybridAction", "HybridActionWrapper", "ParameterizedActionSpace"]
+__all__ = ["MPDQN", "PDQN", "FlattenHybridAction", "HybridActionWrapper", "ParameterizedActionSpace", "train_seeds"]
 
-_AGENTS = {"MPDQN": "pamdp_agents.agents.mpdqn", "PDQN": "pamdp_agents.agents.pdqn"}
+_LATER = {
+    "MPDQN": "pamdp_agents.agents.mpdqn",
+    "PDQN": "pamdp_agents.agents.pdqn",
+    "train_seeds": "pamdp_agents.seeds",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Imports an agent when it is first asked for: TensorFlow takes seconds, which spaces and wrappers don't need."""
-    if name not in _AGENTS:
+    """Imports what needs TensorFlow when it is first asked for: that takes seconds, and spaces and wrappers don't."""
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_AGENTS[name]), name)
+    return getattr(importlib.import_module(_LATER[name]), name)

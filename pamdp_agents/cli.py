@@ -85,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--env", required=True, metavar="ID", help="the environment's id, such as pamdp/Platform-v0")
     add("-n", "--n-timesteps", type=_at_least(1), metavar="N", help="environment steps (default: the tuned number)")
     add("--n-envs", type=_at_least(1), default=1, metavar="N", help="environments to train in at once (default: 1)")
+    add(
+        "--seeds",
+        type=_at_least(1),
+        default=1,
+        metavar="N",
+        help="train N agents at once, with the seeds SEED to SEED+N-1, each with a folder of its own (default: 1)",
+    )
     add("--seed", type=_at_least(0), metavar="N", help="seed of everything random (default: a new one, which is noted)")
     add(
         "--strategy",

@@ -17,7 +17,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium as gym
 from gymnasium.wrappers import RecordEpisodeStatistics
@@ -47,46 +47,78 @@ def train(args: argparse.Namespace) -> int:
     _limit_threads(args.num_threads)
     agent_class = _agent_class(ALGORITHMS[args.algo])
     settings, n_timesteps, origin = _settings(args, agent_class)
-    seed = secrets.randbelow(2**31) if args.seed is None else args.seed
-    env = _make_env(args.env, dict(args.env_kwargs), n_envs=args.n_envs)
-    eval_env = _make_env(args.env, dict(args.env_kwargs))
+    if not saving.is_plain(dict(args.env_kwargs)):
+        raise CommandError(f"--env-kwargs must be values that JSON can hold, got {dict(args.env_kwargs)}")
+    first_seed = secrets.randbelow(2**31) if args.seed is None else args.seed
+    with contextlib.ExitStack() as stack:
+        started = [
+            _start(args, agent_class, settings, n_timesteps, origin, seed, stack)
+            for seed in range(first_seed, first_seed + args.seeds)
+        ]
+        return _learn_and_measure(started, n_timesteps, args)
+
+
+class _Run(NamedTuple):
+    """A training that has its folder."""
+
+    agent: OffPolicyAgent
+    eval_env: gym.Env
+    folder: Path
+
+
+def _start(
+    args: argparse.Namespace,
+    agent_class: type[OffPolicyAgent],
+    settings: dict[str, Any],
+    n_timesteps: int,
+    origin: str,
+    seed: int,
+    stack: contextlib.ExitStack,
+) -> _Run:
+    """Makes an agent and its folder; its environments are closed with the stack."""
+    env = stack.enter_context(contextlib.closing(_make_env(args.env, dict(args.env_kwargs), n_envs=args.n_envs)))
+    eval_env = stack.enter_context(contextlib.closing(_make_env(args.env, dict(args.env_kwargs))))
     try:
         agent = agent_class(
             **{"policy": "MlpPolicy", **settings}, env=env, seed=seed, device=args.device, verbose=args.verbose
         )
     except (ValueError, TypeError) as error:
         raise CommandError(error) from error
-    if not saving.is_plain(dict(args.env_kwargs)):
-        raise CommandError(f"--env-kwargs must be values that JSON can hold, got {dict(args.env_kwargs)}")
     folder = runs.new_folder(args.log_folder / args.algo, args.env)
     config = {"algo": args.algo, "env": args.env, "env_kwargs": dict(args.env_kwargs)}
     config |= {"n_envs": args.n_envs, "n_timesteps": n_timesteps}
     runs.write_json(folder / "config.json", config | _provenance(args, agent, origin))
     _set_logger(agent, args, folder)
     print(f"{agent_class.__name__} on {args.env}: {n_timesteps} steps, {origin}, seed {seed}, in {folder}", flush=True)
-    with contextlib.closing(env), contextlib.closing(eval_env):
-        return _learn_and_measure(agent, eval_env, n_timesteps, folder, args)
+    return _Run(agent, eval_env, folder)
 
 
-def _learn_and_measure(
-    agent: OffPolicyAgent, eval_env: gym.Env, n_timesteps: int, folder: Path, args: argparse.Namespace
-) -> int:
+def _learn_and_measure(started: Sequence[_Run], n_timesteps: int, args: argparse.Namespace) -> int:
     """Trains, keeps what was learned even after an error or Ctrl-C, and measures it; returns the exit code."""
     failure: BaseException | None = None
     bar = args.progress or sys.stderr.isatty()
+    callbacks = {run.agent: _callbacks(args, run.eval_env, run.folder) for run in started}
     try:
-        agent.learn(n_timesteps, callback=_callbacks(args, eval_env, folder), progress_bar=bar)
+        if len(started) == 1:
+            started[0].agent.learn(n_timesteps, callback=callbacks[started[0].agent], progress_bar=bar)
+        else:
+            from pamdp_agents.seeds import train_together
+
+            train_together(list(callbacks), n_timesteps, callback=callbacks.__getitem__, progress_bar=bar)
     except (Exception, KeyboardInterrupt) as error:
         failure = error
-    agent.save(folder / "model.zip")
-    agent.dump_logs()  # so that the table ends where training ended
-    agent.logger.close()
-    _draw(folder, f"{type(agent).__name__} on {args.env}")
+    for agent, _, folder in started:
+        agent.save(folder / "model.zip")
+        agent.dump_logs()  # so that the table ends where training ended
+        agent.logger.close()
+        _draw(folder, f"{type(agent).__name__} on {args.env}")
     if failure is not None:
-        return _report_failure(failure, agent.num_timesteps, folder, args.verbose)
-    result = _measure(agent, eval_env, args.eval_episodes, deterministic=True, seed=EVALUATION_SEED)
-    runs.write_json(folder / "evaluation.json", {"num_timesteps": agent.num_timesteps} | result)
-    print(_summary(result))
+        last = started[-1]
+        return _report_failure(failure, last.agent.num_timesteps, [run.folder for run in started], args.verbose)
+    for agent, eval_env, folder in started:
+        result = _measure(agent, eval_env, args.eval_episodes, deterministic=True, seed=EVALUATION_SEED)
+        runs.write_json(folder / "evaluation.json", {"num_timesteps": agent.num_timesteps} | result)
+        print(_summary(result) if len(started) == 1 else f"seed {agent.seed}: {_summary(result)}", flush=True)
     return 0
 
 
@@ -166,8 +198,8 @@ def _draw(folder: Path, title: str) -> None:
         print(f"learning_curve.png was not drawn: {error}")
 
 
-def _report_failure(failure: BaseException, num_timesteps: int, folder: Path, verbose: int) -> int:
-    saved = f"what was learned is saved in {folder / 'model.zip'}"
+def _report_failure(failure: BaseException, num_timesteps: int, folders: Sequence[Path], verbose: int) -> int:
+    saved = f"what was learned is saved in {', '.join(str(folder / 'model.zip') for folder in folders)}"
     if isinstance(failure, KeyboardInterrupt):
         print(f"interrupted after {num_timesteps} steps; {saved}", file=sys.stderr)
         return 130

@@ -91,7 +91,7 @@ class Learner:
         device: TensorFlow device to run on, or None for TensorFlow's choice.
 
     Attributes:
-        state: The flat training state, a float32 tensor.
+        state: The flat training state, float32 [size]: a tensor, or an array while a :class:`JointLearner` has it.
         traces: How many times the update has been traced: once for each shape of batch.
     """
 
@@ -104,7 +104,7 @@ class Learner:
         layout: TransitionLayout,
         device: str | None = None,
     ):
-        self.networks, self.metric_names, self._rate_names = dict(networks), tuple(metric_names), tuple(rate_names)
+        self.networks, self.metric_names, self.rate_names = dict(networks), tuple(metric_names), tuple(rate_names)
         self.state: tf.Tensor = None
         self.traces = 0
         self._update, self._layout, self._device = update, layout, device
@@ -137,12 +137,12 @@ class Learner:
             The metrics' means over the updates, in the order of ``metric_names``, float32 [len(metric_names)].
         """
         varying = most is not None
-        header = [*(rates[name] for name in self._rate_names), *([len(rows)] if varying else [])]
+        header = [*(rates[name] for name in self.rate_names), *([len(rows)] if varying else [])]
         if most is not None:
             rows = np.concatenate([rows, np.zeros((most - len(rows), *rows.shape[1:]), np.float32)])
         compiled = self._compiled.get((rows.shape, varying)) or self._compile(rows.shape, varying)
         packed = np.concatenate([np.array(header, np.float32), rows.reshape(-1)])  # one array: each costs a copy
-        with self._placed():
+        with self.placed():
             self.state, metrics = compiled(self.state, tf.constant(packed))
         return metrics
 
@@ -153,14 +153,15 @@ class Learner:
 
     def unload(self) -> TrainState:
         """Returns the training state as NumPy arrays."""
-        return self._take_apart(self.state.numpy())
+        return self._take_apart(np.array(self.state))
 
     def load(self, state: TrainState) -> None:
         """Replaces the training state by another of the same sizes."""
-        with self._placed():
+        with self.placed():
             self.state = tf.constant(self._put_together(state, np.concatenate))
 
-    def _placed(self) -> contextlib.AbstractContextManager:
+    def placed(self) -> contextlib.AbstractContextManager:
+        """Returns the context in which TensorFlow uses the learner's device."""
         return tf.device(self._device) if self._device else contextlib.nullcontext()
 
     def _compile(self, shape: tuple[int, ...], varying: bool) -> Callable:
@@ -168,17 +169,42 @@ class Learner:
         function = tf.function(
             lambda flat, packed: self._run(flat, packed, shape, varying), autograph=False, jit_compile=True
         )
-        packed_size = len(self._rate_names) + varying + int(np.prod(shape))
+        packed_size = len(self.rate_names) + varying + int(np.prod(shape))
         compiled = function.get_concrete_function(tf.TensorSpec(self._size), tf.TensorSpec(packed_size))
         self._compiled[shape, varying] = compiled
         return compiled
+
+    def compile_jointly(self, learners: int, shape: tuple[int, ...]) -> Callable:
+        """Returns the compiled update of several learners, one after the other.
+
+        That takes less time than a vectorised update: matrices this small are multiplied faster one by one.
+
+        Args:
+            learners: Their number.
+            shape: Shape of one learner's rows, [updates, batch size, row size].
+        """
+
+        def run(flats: tf.Tensor, packed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            # As if the number of updates varied: then the weights are a loop's own, which XLA multiplies faster by than
+            # by slices of the joint state.
+            return tf.map_fn(
+                lambda each: self._run(each[0], each[1], shape, varying=True),
+                (flats, packed),
+                fn_output_signature=(tf.float32, tf.float32),
+            )
+
+        packed_size = len(self.rate_names) + 1 + int(np.prod(shape))
+        function = tf.function(run, autograph=False, jit_compile=True)
+        return function.get_concrete_function(
+            tf.TensorSpec((learners, self._size)), tf.TensorSpec((learners, packed_size))
+        )
 
     def _run(
         self, flat: tf.Tensor, packed: tf.Tensor, shape: tuple[int, ...], varying: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
         self.traces += 1
-        n_rates = len(self._rate_names)
-        rates = {name: packed[i] for i, name in enumerate(self._rate_names)}
+        n_rates = len(self.rate_names)
+        rates = {name: packed[i] for i, name in enumerate(self.rate_names)}
         updates = tf.cast(packed[n_rates], tf.int32) if varying else shape[0]
         rows = tf.reshape(packed[n_rates + varying :], shape)
 
@@ -204,3 +230,49 @@ class Learner:
     def _put_together(self, state: TrainState, concatenate: Callable) -> Any:
         parts = [part for name in self.networks for part in state.networks[name]]
         return concatenate([*parts, state.step[None]], 0)
+
+
+class JointLearner:
+    """Several learners of one kind, with one compiled call for the updates of all.
+
+    Args:
+        learners: The learners. They differ in nothing but their states.
+        compiled: Compiled calls by number of learners, which joint learners of the same kind share.
+    """
+
+    def __init__(self, learners: Sequence[Learner], compiled: dict[int, Callable]):
+        self._learners: list[Learner | None] = list(learners)
+        self._first, self._compiled = learners[0], compiled
+        self._states = tf.stack([learner.state for learner in learners])
+
+    def train(self, rows: np.ndarray, rates: np.ndarray) -> tf.Tensor:
+        """Makes the learners' updates, each on its own batches.
+
+        Args:
+            rows: Packed transitions, float32 [learners, updates, batch size, row size], always of one shape.
+            rates: Their learning rates, float32 [learners, len(rate_names)].
+
+        Returns:
+            The metrics' means over the updates, float32 [learners, len(metric_names)].
+        """
+        if len(rows) not in self._compiled:
+            self._compiled[len(rows)] = self._first.compile_jointly(len(rows), rows.shape[1:])
+        updates = np.full((len(rows), 1), rows.shape[1], np.float32)
+        packed = np.concatenate([rates, updates, rows.reshape(len(rows), -1)], axis=1)
+        with self._first.placed():
+            self._states, metrics = self._compiled[len(rows)](self._states, tf.constant(packed))
+        return metrics
+
+    def share(self) -> None:
+        """Gives the learners their states after the last updates, as views of the joint one."""
+        for learner, state in zip(self._learners, np.asarray(memoryview(self._states)), strict=True):
+            if learner is not None:
+                learner.state = state
+
+    def leave(self, i: int) -> None:
+        """Gives a learner a state of its own again; what is computed in its place from now on is nobody's."""
+        learner = self._learners[i]
+        if learner is not None:
+            with learner.placed():
+                learner.state = tf.constant(learner.state)
+            self._learners[i] = None

@@ -119,6 +119,16 @@ def test_several_environments_count_their_steps_together(tmp_path: Path) -> None
     assert agent.n_envs == 1
 
 
+def test_several_seeds_get_a_folder_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", *PLATFORM, *SMALL, *QUICK, "--seeds", "2", "--seed", "5", "-f", str(tmp_path)]) == 0
+    folders = [tmp_path / "mpdqn" / f"pamdp-Platform-v0_{n}" for n in (1, 2)]
+    for seed, folder in zip((5, 6), folders, strict=True):
+        assert json.loads((folder / "config.json").read_text())["seed"] == seed
+        assert pamdp_agents.MPDQN.load(folder / "model.zip").num_timesteps == 400
+        assert (folder / "progress.csv").stat().st_size > 0 and (folder / "evaluation.json").is_file()
+    assert "seed 6: mean return" in capsys.readouterr().out
+
+
 def test_config_json_holds_every_setting_in_use_the_command_and_the_versions(run: Path) -> None:
     config = json.loads((run / "config.json").read_text())
     tuned = tuned_table("MPDQN")["pamdp/Platform-v0"]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
-import tensorflow as tf
 
 from pamdp_agents import callbacks, exploration, saving, schedules
 from pamdp_agents.agents.base import Agent
@@ -73,7 +73,7 @@ class OffPolicyAgent(Agent):
         self.reward_scale = check_positive("reward_scale", reward_scale)
         self.exploration_rate = self.exploration_initial_eps
         self._make_noises(1)
-        self._metrics: list[tuple[int, tf.Tensor]] = []  # numbers of updates and their mean metrics
+        self._metrics: list[tuple[int, Any]] = []  # numbers of updates and their mean metrics
         super().__init__(policy, env, **common)
 
     def _set_up(self, observation_space: gym.Space, action_space: gym.Space) -> None:
@@ -166,6 +166,24 @@ class OffPolicyAgent(Agent):
             RuntimeError: The agent has no environment.
             ValueError: The environment returned something that is not finite. The agent can still be saved.
         """
+        training = self._training(
+            total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
+        )
+        with contextlib.closing(training) as rounds:
+            for gradient_steps in rounds:
+                self._train(gradient_steps)
+        return self
+
+    def _training(
+        self,
+        total_timesteps: int,
+        callback: Any,
+        log_interval: int | None,
+        tb_log_name: str | None,
+        reset_num_timesteps: bool,
+        progress_bar: bool,
+    ) -> Generator[int, None, None]:
+        """Does all of :meth:`learn` but the updates: yields their number where it is time for them."""
         log_interval = None if log_interval is None else check_integer("log_interval", log_interval, 1)
         total_timesteps, callback = self._set_up_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name or type(self).__name__, progress_bar
@@ -180,10 +198,9 @@ class OffPolicyAgent(Agent):
                 going_on = self._collect(callback, log_interval)
                 if going_on and self.num_timesteps > self.learning_starts:
                     as_collected = self.gradient_steps == -1
-                    self._train(self.num_timesteps - before if as_collected else self.gradient_steps)
+                    yield self.num_timesteps - before if as_collected else self.gradient_steps
         finally:
             callback.on_training_end()
-        return self
 
     def _train_frequency(self) -> tuple[int, str]:
         """``train_freq`` as a number and its unit."""
@@ -274,6 +291,10 @@ class OffPolicyAgent(Agent):
         else:
             sizes = [min(most, gradient_steps - done) for done in range(0, gradient_steps, most)]
             self._metrics = [(size, self.learner.train(self._sample(size), rates, most)) for size in sizes]
+        self._note_updates(gradient_steps)
+
+    def _note_updates(self, gradient_steps: int) -> None:
+        """Takes note of updates made."""
         self._n_updates += gradient_steps
         self._weights_changed()
 
@@ -312,7 +333,7 @@ class OffPolicyAgent(Agent):
         logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         if self._metrics:
             updates, metrics = zip(*self._metrics, strict=True)
-            means = np.average([each.numpy() for each in metrics], axis=0, weights=updates)
+            means = np.average([np.asarray(each) for each in metrics], axis=0, weights=updates)
             for name, value in [*zip(self.metric_names, means, strict=True), *self._rates().items()]:
                 logger.record(f"train/{name}", float(value))
             logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
