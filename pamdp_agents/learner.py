@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from pamdp_agents.compiled_update import CompiledUpdate
 from pamdp_agents.networks import FlatNetwork
 from pamdp_agents.replay import Batch, TransitionLayout
 
@@ -108,7 +109,7 @@ class Learner:
         self.state: tf.Tensor = None
         self.traces = 0
         self._update, self._layout, self._device = update, layout, device
-        self._compiled: dict[tuple[tuple[int, ...], bool], Callable] = {}
+        self._compiled: dict[tuple[tuple[int, ...], bool], CompiledUpdate] = {}
         self._sections: dict[tuple[str, str], slice] = {}
         end = 0
         for name, network in self.networks.items():
@@ -138,12 +139,12 @@ class Learner:
         """
         varying = most is not None
         header = [*(rates[name] for name in self.rate_names), *([len(rows)] if varying else [])]
-        if most is not None:
-            rows = np.concatenate([rows, np.zeros((most - len(rows), *rows.shape[1:]), np.float32)])
-        compiled = self._compiled.get((rows.shape, varying)) or self._compile(rows.shape, varying)
-        packed = np.concatenate([np.array(header, np.float32), rows.reshape(-1)])  # one array: each costs a copy
+        shape = rows.shape if most is None else (most, *rows.shape[1:])
+        compiled = self._compiled.get((shape, varying)) or self._compile(shape, varying)
+        compiled.packed[: len(header)] = header
+        compiled.packed[len(header) : len(header) + rows.size] = rows.reshape(-1)
         with self.placed():
-            self.state, metrics = compiled(self.state, tf.constant(packed))
+            self.state, metrics = compiled(self.state)
         return metrics
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -164,17 +165,15 @@ class Learner:
         """Returns the context in which TensorFlow uses the learner's device."""
         return tf.device(self._device) if self._device else contextlib.nullcontext()
 
-    def _compile(self, shape: tuple[int, ...], varying: bool) -> Callable:
-        # The concrete function is called directly: looking it up by signature would cost 150 µs a call.
-        function = tf.function(
-            lambda flat, packed: self._run(flat, packed, shape, varying), autograph=False, jit_compile=True
-        )
+    def _compile(self, shape: tuple[int, ...], varying: bool) -> CompiledUpdate:
         packed_size = len(self.rate_names) + varying + int(np.prod(shape))
-        compiled = function.get_concrete_function(tf.TensorSpec(self._size), tf.TensorSpec(packed_size))
+        compiled = CompiledUpdate(
+            lambda flat, packed: self._run(flat, packed, shape, varying), (self._size,), (packed_size,)
+        )
         self._compiled[shape, varying] = compiled
         return compiled
 
-    def compile_jointly(self, learners: int, shape: tuple[int, ...]) -> Callable:
+    def compile_jointly(self, learners: int, shape: tuple[int, ...]) -> CompiledUpdate:
         """Returns the compiled update of several learners, one after the other.
 
         That takes less time than a vectorised update: matrices this small are multiplied faster one by one.
@@ -194,10 +193,7 @@ class Learner:
             )
 
         packed_size = len(self.rate_names) + 1 + int(np.prod(shape))
-        function = tf.function(run, autograph=False, jit_compile=True)
-        return function.get_concrete_function(
-            tf.TensorSpec((learners, self._size)), tf.TensorSpec((learners, packed_size))
-        )
+        return CompiledUpdate(run, (learners, self._size), (learners, packed_size))
 
     def _run(
         self, flat: tf.Tensor, packed: tf.Tensor, shape: tuple[int, ...], varying: bool
@@ -237,10 +233,10 @@ class JointLearner:
 
     Args:
         learners: The learners. They differ in nothing but their states.
-        compiled: Compiled calls by number of learners, which joint learners of the same kind share.
+        compiled: Compiled updates by number of learners, which joint learners of the same kind share.
     """
 
-    def __init__(self, learners: Sequence[Learner], compiled: dict[int, Callable]):
+    def __init__(self, learners: Sequence[Learner], compiled: dict[int, CompiledUpdate]):
         self._learners: list[Learner | None] = list(learners)
         self._first, self._compiled = learners[0], compiled
         self._states = tf.stack([learner.state for learner in learners])
@@ -255,12 +251,14 @@ class JointLearner:
         Returns:
             The metrics' means over the updates, float32 [learners, len(metric_names)].
         """
-        if len(rows) not in self._compiled:
-            self._compiled[len(rows)] = self._first.compile_jointly(len(rows), rows.shape[1:])
-        updates = np.full((len(rows), 1), rows.shape[1], np.float32)
-        packed = np.concatenate([rates, updates, rows.reshape(len(rows), -1)], axis=1)
+        n, n_rates = len(rows), rates.shape[1]
+        compiled = self._compiled.get(n)
+        if compiled is None:
+            compiled = self._compiled[n] = self._first.compile_jointly(n, rows.shape[1:])
+        compiled.packed[:, :n_rates], compiled.packed[:, n_rates] = rates, rows.shape[1]
+        compiled.packed[:, n_rates + 1 :] = rows.reshape(n, -1)
         with self._first.placed():
-            self._states, metrics = self._compiled[len(rows)](self._states, tf.constant(packed))
+            self._states, metrics = compiled(self._states)
         return metrics
 
     def share(self) -> None:

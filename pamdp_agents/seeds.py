@@ -19,6 +19,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from pamdp_agents.agents.off_policy import OffPolicyAgent
+from pamdp_agents.compiled_update import CompiledUpdate
 from pamdp_agents.learner import JointLearner
 
 AgentType = TypeVar("AgentType", bound=OffPolicyAgent)
@@ -90,7 +91,7 @@ def train_together(
         pool = stack.enter_context(ThreadPoolExecutor(1))
         bar = stack.enter_context(tqdm(total=total_timesteps, unit=" steps each", disable=not progress_bar))
         groups: list[_Group] = []
-        compiled: dict[int, Callable] = {}
+        compiled: dict[int, CompiledUpdate] = {}
         for half in (agents[::2], agents[1::2]):
             trainings = [
                 stack.enter_context(
@@ -127,7 +128,7 @@ class _Group:
         self,
         agents: Sequence[OffPolicyAgent],
         trainings: Sequence[Generator[int, None, None]],
-        compiled: dict[int, Callable],
+        compiled: dict[int, CompiledUpdate],
         pool: ThreadPoolExecutor,
     ):
         self._agents, self._trainings, self._pool = agents, trainings, pool

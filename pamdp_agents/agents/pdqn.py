@@ -237,9 +237,7 @@ class PDQN(OffPolicyAgent):
     def _make_update(self, networks: dict[str, FlatNetwork]) -> Update:
         q, actor = networks["q"], networks["actor"]
         self._compiled_greedy = _compile_greedy(q, actor, self.observations.size)
-        mask = tf.constant(self.actions.mask)
         n_actions = self.actions.n
-        low, high = -tf.ones(self.actions.parameter_size), tf.ones(self.actions.parameter_size)
 
         def target(state: TrainState, batch: Batch) -> tf.Tensor:
             """The target y = r + γ(1 − terminated)·max_k Q'(s', μ'(s'))_k."""
@@ -288,7 +286,9 @@ class PDQN(OffPolicyAgent):
                 values = q(q_weights, batch.s, x)
                 objective = tf.reduce_mean(tf.reduce_sum(term_weights(batch, step) * values, 1))
             ascent = x_tape.gradient(objective, x, unconnected_gradients="zero")
-            changed = self.strategy(ascent, strategies.StrategyContext(x, low, high, td_error, batch.k, mask))
+            # Made here, the bounds are constants of the compiled update and not its arguments, which cost time.
+            high, mask = tf.ones(self.actions.parameter_size), tf.constant(self.actions.mask)
+            changed = self.strategy(ascent, strategies.StrategyContext(x, -high, high, td_error, batch.k, mask))
             if changed.shape != ascent.shape:
                 raise ValueError(
                     f"strategy must return a gradient of shape {ascent.shape}, it returned {changed.shape}"
