@@ -14,7 +14,7 @@ from pamdp_agents.agents.off_policy import OffPolicyAgent
 from pamdp_agents.environment_kinds import Environment
 from pamdp_agents.exploration import ParameterNoise
 from pamdp_agents.learner import Metrics, Rates, TrainState, Update, adam, clip_by_norm, polyak
-from pamdp_agents.networks import FlatNetwork, JointQ, ParameterActor
+from pamdp_agents.networks import FlatNetwork, JointQ, ParameterActor, values_of
 from pamdp_agents.replay import Batch
 from pamdp_agents.schedules import Schedule
 from pamdp_agents.validation import check_bool, check_choice, check_positive, check_range
@@ -245,7 +245,7 @@ class PDQN(OffPolicyAgent):
             q_next = q(q_state.target, batch.s2, actor(actor_state.target, batch.s2))
             if self.double_q:
                 online = q(q_state.weights, batch.s2, actor(actor_state.weights, batch.s2))
-                value = _value_of(q_next, tf.argmax(online, 1, tf.int32))
+                value = values_of(q_next, tf.argmax(online, 1, tf.int32))
             else:
                 value = tf.reduce_max(q_next, 1)
             return batch.r + self.gamma * (1.0 - batch.terminated) * value
@@ -253,7 +253,7 @@ class PDQN(OffPolicyAgent):
         def q_gradient(weights: tf.Tensor, batch: Batch, y: tf.Tensor) -> tuple[tf.Tensor, ...]:
             with tf.GradientTape() as tape:
                 tape.watch(weights)
-                prediction = _value_of(q(weights, batch.s, batch.x), batch.k)
+                prediction = q(weights, batch.s, batch.x, batch.k)
                 td_error = y - prediction
                 loss = tf.reduce_mean(_huber(td_error) if self.loss == "huber" else tf.square(td_error))
             return tape.gradient(loss, weights), loss, td_error, prediction
@@ -343,11 +343,6 @@ def _compile_greedy(q: FlatNetwork, actor: FlatNetwork, n_observations: int) -> 
 
 CACHED_ROWS = 128  # as many observations as have their hidden layers within the processor's cache
 WEIGHTINGS = ("sum", "average", "weighted", "random_weighted")
-
-
-def _value_of(values: tf.Tensor, action: tf.Tensor) -> tf.Tensor:
-    """Values [n, K] and actions [n] → the actions' values [n]; by product, for XLA's gathers are slow on the CPU."""
-    return tf.reduce_sum(values * tf.one_hot(action, values.shape[1]), 1)
 
 
 def _huber(error: tf.Tensor) -> tf.Tensor:
