@@ -304,7 +304,7 @@ class JointQ(NumPyModel):
         self.built = True
 
     def call(self, observation: tf.Tensor, x: tf.Tensor, k: tf.Tensor | None = None) -> tf.Tensor:
-        """Maps observations [n, n_observations] and parameters [n, P] to values [n, K]; of actions k [n] only to [n]."""
+        """Maps observations [n, n_observations] and parameters [n, P] to values [n, K]; for actions k [n], to [n]."""
         h = self.features(observation)
         if sum(self.parameter_sizes):  # TFLite concatenates wrongly with an array of size 0
             h = tf.concat([h, x], 1)
@@ -333,7 +333,7 @@ class MultiPassQ(JointQ):
     """
 
     def call(self, observation: tf.Tensor, x: tf.Tensor, k: tf.Tensor | None = None) -> tf.Tensor:
-        """Maps observations [n, n_observations] and parameters [n, P] to values [n, K]; of actions k [n] only to [n]."""
+        """Maps observations [n, n_observations] and parameters [n, P] to values [n, K]; for actions k [n], to [n]."""
         first, *others = self.hidden
         n, sizes = self.n_features, self.parameter_sizes
         if k is not None:
