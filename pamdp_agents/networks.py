@@ -52,16 +52,17 @@ def _hidden_layers(net_arch: Sequence[int], activation: Callable) -> list[keras.
     ]
 
 
-class OutputLayer(keras.layers.Dense):
-    """A Dense layer whose gradients are computed column by column if it has few.
+NARROW = 3
+"""Products with up to so many columns are written as sums over the columns: on the CPU, XLA multiplies by matrices so
+narrow ten times slower than it fuses sums. With plain products, a third of a small update's time went there."""
 
-    On the CPU, XLA multiplies by matrices with fewer than four columns ten times slower than it fuses these sums: with
-    plain products, a third of the time of a small update went there.
-    """
+
+class OutputLayer(keras.layers.Dense):
+    """A Dense layer whose gradients are computed column by column if it has few."""
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Maps [n, inputs] to [n, units]."""
-        if self.units >= 4:
+        if self.units > NARROW:
             return super().call(inputs)
         return _narrow_product(inputs, tf.convert_to_tensor(self.kernel)) + self.bias
 
@@ -204,9 +205,7 @@ class ParameterActor(NumPyModel):
         if n_parameters:
             output_initializer = output_initializer or keras.initializers.RandomNormal(stddev=1e-4)
             self.hidden = _hidden_layers(net_arch, activation)
-            self.out = OutputLayer(
-                n_parameters, kernel_initializer=_initializer(output_initializer), name="output"
-            )
+            self.out = OutputLayer(n_parameters, kernel_initializer=_initializer(output_initializer), name="output")
         self(tf.zeros((1, n_observations)))
 
     def call(self, observation: tf.Tensor) -> tf.Tensor:
@@ -343,7 +342,8 @@ class MultiPassQ(JointQ):
         h = (self.features(observation) @ first.kernel[:n] + first.bias)[None]
         if sum(sizes):
             own_x, own_kernel = _per_action(tf.transpose(x), sizes), _per_action(first.kernel[n:], sizes)
-            h = h + tf.matmul(own_x, own_kernel, transpose_a=True)
+            few = max(sizes) <= NARROW
+            h = _add_few(h, own_x, own_kernel) if few else h + tf.matmul(own_x, own_kernel, transpose_a=True)
         else:
             h = tf.repeat(h, len(sizes), axis=0)
         h = first.activation(h)
@@ -368,6 +368,20 @@ class MultiPassQ(JointQ):
         for kernel, bias in zip(others[:-2:2], others[1:-2:2], strict=True):
             h = activation(_dense(h, kernel, bias))
         return (h @ others[-2].T[:, :, None])[:, :, 0].T + others[-1]
+
+
+@tf.custom_gradient
+def _add_few(h: tf.Tensor, own_x: tf.Tensor, own_kernel: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    """Adds each pass's few parameters [K, m, n] times their rows [K, m, units] to what all share, h [1, n, units]."""
+    columns = list(zip(tf.unstack(own_x, axis=1), tf.unstack(own_kernel, axis=1), strict=True))
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        of_x = tf.stack([tf.matmul(upstream, row[:, :, None])[:, :, 0] for _, row in columns], 1)
+        return tf.reduce_sum(upstream, 0, keepdims=True), of_x, tf.matmul(own_x, upstream)
+
+    for x, row in columns:
+        h = h + x[:, :, None] * row[:, None, :]
+    return h, gradient
 
 
 def values_of(values: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
