@@ -25,8 +25,8 @@ from pamdp_agents.benchmark.trainings import TrainingBenchmark
 from pamdp_agents.compiled_update import CompiledUpdate
 from pamdp_agents.environments import TrainingEnvironments
 
-# What is timed: label, owner of the method given the agent, the method's name. The first one begins a step. TensorFlow has
-# no public name for where its Python code ends and its execution begins.
+# What is timed: label, owner of the method given the agent, the method's name. The first one begins a step.
+# TensorFlow has no public name for where its Python code ends and its execution begins.
 PARTS: tuple[tuple[str, Callable[[PDQN], Any], str], ...] = (
     ("environment's step", lambda agent: agent.env, "step"),
     ("around it: action translated, observation scaled and checked", lambda agent: TrainingEnvironments, "step"),
