@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from pamdp_agents import MPDQN, PDQN, cli, strategies
+from pamdp_agents.benchmark.__main__ import make_parser
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.relative_to(ROOT).as_posix(): path for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
@@ -139,6 +140,19 @@ def commands(program):
 @pytest.mark.parametrize("page, words", commands("pamdp-agents"))
 def test_a_command_parses(page, words):
     assert cli._parser().parse_args(words).run
+
+
+@pytest.mark.parametrize("page, words", [each for each in commands("python") if "pamdp_agents.benchmark" in each[1]])
+def test_a_command_of_the_benchmarks_parses(page, words):
+    assert make_parser().parse_args(words[words.index("pamdp_agents.benchmark") + 1 :]).entries
+
+
+def test_every_option_of_the_benchmarks_is_on_its_page(capsys):
+    for command in ("speed", "scaling", "profile"):
+        with pytest.raises(SystemExit):
+            make_parser().parse_args([command, "--help"])
+        for option in set(re.findall(r"(?<![\w-])--[a-z]+", capsys.readouterr().out)) - {"--help"}:
+            assert f"`{option}" in TEXTS["docs/speed.md"], f"{command} {option}"
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "enjoy", "list"])
