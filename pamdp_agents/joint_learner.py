@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -54,25 +53,26 @@ class JointLearner:
             self._views[i] = self._learners[i].state
         if given or self._states is None:
             self._states = tf.stack(self._views)
-        begun = threading.Event()
-        self._pending = self._pool.submit(self._run, begun)
-        # Python's threads take turns of 5 ms, longer than an update: only who waits lets the other begin at once.
-        begun.wait()
+        self._pending = self._pool.submit(self._run)
 
-    def finish(self) -> np.ndarray | None:
-        """Waits for the updates and gives the learners their new states, but those that were given another meanwhile.
+    def finish(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Waits for the updates, if any were started, and gives the learners their new states, one after the other.
 
-        Returns:
-            The metrics' means over the updates, float32 [learners, len(metric_names)]; None if none were started.
+        Those that were given another state meanwhile keep it.
+
+        Yields:
+            The number of a learner that has its new state, and the metrics' means over its updates, float32
+            [len(metric_names)].
         """
         if self._pending is None:
-            return None
+            return
         metrics = np.asarray(memoryview(self._pending.result()))
         self._pending = None
-        for i, state in enumerate(np.asarray(memoryview(self._states))):
-            if i in self._learners and self._learners[i].state is self._views[i]:
-                self._learners[i].state = self._views[i] = state
-        return metrics
+        states = np.asarray(memoryview(self._states))
+        for i, learner in self._learners.items():
+            if learner.state is self._views[i]:
+                learner.state = self._views[i] = states[i]
+            yield i, metrics[i]
 
     def leave(self, i: int) -> None:
         """Gives a learner a state of its own again; what is computed in its place from now on is nobody's."""
@@ -85,8 +85,7 @@ class JointLearner:
         for i in list(self._learners):
             self.leave(i)
 
-    def _run(self, begun: threading.Event) -> tf.Tensor:
-        begun.set()
+    def _run(self) -> tf.Tensor:
         with self._placed():
             self._states, metrics = self._compiled(self._states)
         return metrics

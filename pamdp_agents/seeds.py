@@ -153,7 +153,7 @@ class _Group:
         compiler: Learner,
         pool: ThreadPoolExecutor,
     ):
-        self._trainings, self._running = trainings, dict(enumerate(agents))
+        self._agents, self._trainings, self._running = agents, trainings, set(range(len(agents)))
         self._updates = _updates_in_a_round(agents[0])
         self._learner: JointLearner | None = None
         if self._updates:
@@ -163,14 +163,14 @@ class _Group:
     def go_on(self) -> bool:
         """Waits for the updates under way, collects, and starts the next updates; returns whether any agent goes on."""
         self._finish()
-        for i, agent in list(self._running.items()):
+        for i in sorted(self._running):
             if next(self._trainings[i], None) is None:
-                del self._running[i]
+                self._running.remove(i)
                 if self._learner:
                     self._learner.leave(i)
             elif self._learner:
-                self._learner.rows[i] = agent._sample(self._updates)
-                self._learner.rates[i] = list(agent._rates().values())
+                self._learner.rows[i] = self._agents[i]._sample(self._updates)
+                self._learner.rates[i] = list(self._agents[i]._rates().values())
         if self._learner and self._running:
             self._learner.start()
         return bool(self._running)
@@ -182,12 +182,13 @@ class _Group:
         finally:
             if self._learner:
                 self._learner.close()
+            for agent in self._agents:
+                agent._weights_changed()  # so that nothing refers to the joint state any more
 
     def _finish(self) -> None:
-        metrics = self._learner.finish() if self._learner else None
-        if metrics is not None:
-            for i, agent in self._running.items():
-                agent._note_updates([(self._updates, metrics[i])])
+        if self._learner:
+            for i, metrics in self._learner.finish():
+                self._agents[i]._note_updates([(self._updates, metrics)])
 
 
 # -------------------------------------------------------------------- checks
