@@ -17,7 +17,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 from gymnasium.wrappers import RecordEpisodeStatistics
@@ -51,49 +51,58 @@ def train(args: argparse.Namespace) -> int:
         raise CommandError(f"--env-kwargs must be values that JSON can hold, got {dict(args.env_kwargs)}")
     first_seed = secrets.randbelow(2**31) if args.seed is None else args.seed
     with contextlib.ExitStack() as stack:
-        started = [
-            _start(args, agent_class, settings, n_timesteps, origin, seed, stack)
-            for seed in range(first_seed, first_seed + args.seeds)
+        agents = [
+            _make_agent(args, agent_class, settings, seed, stack) for seed in range(first_seed, first_seed + args.seeds)
         ]
+        if len(agents) > 1:
+            _check_together(agents)
+        started = [_start(args, agent, n_timesteps, origin, stack) for agent in agents]
         return _learn_and_measure(started, n_timesteps, args)
 
 
-class _Run(NamedTuple):
-    """A training that has its folder."""
-
-    agent: OffPolicyAgent
-    eval_env: gym.Env
-    folder: Path
-
-
-def _start(
+def _make_agent(
     args: argparse.Namespace,
     agent_class: type[OffPolicyAgent],
     settings: dict[str, Any],
-    n_timesteps: int,
-    origin: str,
     seed: int,
     stack: contextlib.ExitStack,
-) -> _Run:
-    """Makes an agent and its folder; its environments are closed with the stack."""
+) -> OffPolicyAgent:
+    """Makes an agent; its environments are closed with the stack."""
     env = stack.enter_context(contextlib.closing(_make_env(args.env, dict(args.env_kwargs), n_envs=args.n_envs)))
-    eval_env = stack.enter_context(contextlib.closing(_make_env(args.env, dict(args.env_kwargs))))
     try:
-        agent = agent_class(
+        return agent_class(
             **{"policy": "MlpPolicy", **settings}, env=env, seed=seed, device=args.device, verbose=args.verbose
         )
     except (ValueError, TypeError) as error:
         raise CommandError(error) from error
+
+
+def _check_together(agents: Sequence[OffPolicyAgent]) -> None:
+    from pamdp_agents.seeds import check_together
+
+    try:
+        check_together(agents)
+    except ValueError as error:
+        raise CommandError(f"--seeds: {error}") from error
+
+
+def _start(
+    args: argparse.Namespace, agent: OffPolicyAgent, n_timesteps: int, origin: str, stack: contextlib.ExitStack
+) -> runs.Run:
+    """Makes an agent's run folder; the environment for evaluations is closed with the stack."""
+    eval_env = stack.enter_context(contextlib.closing(_make_env(args.env, dict(args.env_kwargs))))
     folder = runs.new_folder(args.log_folder / args.algo, args.env)
     config = {"algo": args.algo, "env": args.env, "env_kwargs": dict(args.env_kwargs)}
     config |= {"n_envs": args.n_envs, "n_timesteps": n_timesteps}
     runs.write_json(folder / "config.json", config | _provenance(args, agent, origin))
-    _set_logger(agent, args, folder)
-    print(f"{agent_class.__name__} on {args.env}: {n_timesteps} steps, {origin}, seed {seed}, in {folder}", flush=True)
-    return _Run(agent, eval_env, folder)
+    tensorboard = args.tensorboard_log and runs.new_folder(args.tensorboard_log / args.algo, args.env)
+    runs.set_logger(agent, folder, tensorboard, table=args.verbose > 0)
+    name = type(agent).__name__
+    print(f"{name} on {args.env}: {n_timesteps} steps, {origin}, seed {agent.seed}, in {folder}", flush=True)
+    return runs.Run(agent, eval_env, folder)
 
 
-def _learn_and_measure(started: Sequence[_Run], n_timesteps: int, args: argparse.Namespace) -> int:
+def _learn_and_measure(started: Sequence[runs.Run], n_timesteps: int, args: argparse.Namespace) -> int:
     """Trains, keeps what was learned even after an error or Ctrl-C, and measures it; returns the exit code."""
     failure: BaseException | None = None
     bar = args.progress or sys.stderr.isatty()
@@ -107,14 +116,13 @@ def _learn_and_measure(started: Sequence[_Run], n_timesteps: int, args: argparse
             train_together(list(callbacks), n_timesteps, callback=callbacks.__getitem__, progress_bar=bar)
     except (Exception, KeyboardInterrupt) as error:
         failure = error
-    for agent, _, folder in started:
-        agent.save(folder / "model.zip")
-        agent.dump_logs()  # so that the table ends where training ended
-        agent.logger.close()
-        _draw(folder, f"{type(agent).__name__} on {args.env}")
+    with contextlib.ExitStack() as saving_all:  # one that cannot be saved does not keep the others from it
+        for run in started:
+            saving_all.callback(run.save)
+    for run in started:
+        run.end_log()
     if failure is not None:
-        last = started[-1]
-        return _report_failure(failure, last.agent.num_timesteps, [run.folder for run in started], args.verbose)
+        return _report_failure(failure, started, args.verbose)
     for agent, eval_env, folder in started:
         result = _measure(agent, eval_env, args.eval_episodes, deterministic=True, seed=EVALUATION_SEED)
         runs.write_json(folder / "evaluation.json", {"num_timesteps": agent.num_timesteps} | result)
@@ -158,18 +166,6 @@ def _provenance(args: argparse.Namespace, agent: OffPolicyAgent, origin: str) ->
     }
 
 
-def _set_logger(agent: OffPolicyAgent, args: argparse.Namespace, folder: Path) -> None:
-    """Logs to the run folder, and to TensorBoard's if asked for: both at once, which no setting of the agent does."""
-    from pamdp_agents.logger import CSVOutputFormat, HumanOutputFormat, KVWriter, Logger, TensorBoardOutputFormat
-
-    outputs: list[KVWriter] = [CSVOutputFormat(folder / "progress.csv")]
-    if args.verbose:
-        outputs.append(HumanOutputFormat())
-    if args.tensorboard_log is not None:
-        outputs.append(TensorBoardOutputFormat(runs.new_folder(args.tensorboard_log / args.algo, args.env)))
-    agent.set_logger(Logger(str(folder), outputs))
-
-
 def _callbacks(args: argparse.Namespace, eval_env: gym.Env, folder: Path) -> list[Any]:
     if args.eval_freq <= 0:
         return []
@@ -187,26 +183,18 @@ def _callbacks(args: argparse.Namespace, eval_env: gym.Env, folder: Path) -> lis
     return [EveryNTimesteps(args.eval_freq, evaluation)]
 
 
-def _draw(folder: Path, title: str) -> None:
-    from pamdp_agents.plots import learning_curve
-
-    try:
-        learning_curve(folder / "progress.csv", folder / "learning_curve.png", title)
-    except ImportError:
-        print('learning_curve.png was not drawn: pip install "pamdp-agents[plots]"')
-    except ValueError as error:
-        print(f"learning_curve.png was not drawn: {error}")
-
-
-def _report_failure(failure: BaseException, num_timesteps: int, folders: Sequence[Path], verbose: int) -> int:
-    saved = f"what was learned is saved in {', '.join(str(folder / 'model.zip') for folder in folders)}"
+def _report_failure(failure: BaseException, started: Sequence[runs.Run], verbose: int) -> int:
+    several = len(started) > 1
+    agents = [run.agent for run in started]
+    steps = ", ".join(f"{agent.num_timesteps} steps" + f" (seed {agent.seed})" * several for agent in agents)
+    saved = f"what was learned is saved in {', '.join(str(run.model) for run in started)}"
     if isinstance(failure, KeyboardInterrupt):
-        print(f"interrupted after {num_timesteps} steps; {saved}", file=sys.stderr)
+        print(f"interrupted after {steps}; {saved}", file=sys.stderr)
         return 130
     if verbose:
         traceback.print_exception(failure)
     hint = "" if verbose else " (--verbose 1 shows the traceback)"
-    complain(f"training failed after {num_timesteps} steps: {type(failure).__name__}: {failure}{hint}; {saved}")
+    complain(f"training failed after {steps}: {type(failure).__name__}: {failure}{hint}; {saved}")
     return 1
 
 

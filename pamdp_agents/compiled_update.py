@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -26,7 +27,16 @@ class CompiledUpdate:
         compiled = function.get_concrete_function(tf.TensorSpec(state_shape), tf.TensorSpec(packed_shape))
         # Called below what binds and checks arguments by their signature, which takes another 100 µs.
         self._function, self._captured = compiled.inference_fn, compiled.captured_inputs
-        self.packed = _aligned(packed_shape)
+        self._make_packed(packed_shape)
+
+    def twin(self) -> CompiledUpdate:
+        """Returns the same function with a packed input of its own."""
+        twin = copy.copy(self)
+        twin._make_packed(self.packed.shape)
+        return twin
+
+    def _make_packed(self, shape: tuple[int, ...]) -> None:
+        self.packed = _aligned(shape)
         self._packed_tensor = tf.experimental.dlpack.from_dlpack(self.packed.__dlpack__())  # shares its memory
 
     def __call__(self, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

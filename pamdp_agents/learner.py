@@ -92,7 +92,8 @@ class Learner:
         device: TensorFlow device to run on, or None for TensorFlow's choice.
 
     Attributes:
-        state: The flat training state, float32 [size]: a tensor, or an array while a :class:`JointLearner` has it.
+        state: The flat training state, float32 [size]: a tensor, or an array while a
+            :class:`~pamdp_agents.joint_learner.JointLearner` has it.
         traces: How many times the update has been traced: once for each shape of batch.
     """
 
@@ -110,6 +111,7 @@ class Learner:
         self.traces = 0
         self._update, self._layout, self._device = update, layout, device
         self._compiled: dict[tuple[tuple[int, ...], bool], CompiledUpdate] = {}
+        self._jointly_compiled: dict[tuple[int, tuple[int, ...]], CompiledUpdate] = {}
         self._sections: dict[tuple[str, str], slice] = {}
         end = 0
         for name, network in self.networks.items():
@@ -165,23 +167,18 @@ class Learner:
         """Returns the context in which TensorFlow uses the learner's device."""
         return tf.device(self._device) if self._device else contextlib.nullcontext()
 
-    def _compile(self, shape: tuple[int, ...], varying: bool) -> CompiledUpdate:
-        packed_size = len(self.rate_names) + varying + int(np.prod(shape))
-        compiled = CompiledUpdate(
-            lambda flat, packed: self._run(flat, packed, shape, varying), (self._size,), (packed_size,)
-        )
-        self._compiled[shape, varying] = compiled
-        return compiled
-
     def compile_jointly(self, learners: int, shape: tuple[int, ...]) -> CompiledUpdate:
-        """Returns the compiled update of several learners, one after the other.
+        """Returns the compiled update of several learners, one after the other, with a packed input of its own.
 
-        That takes less time than a vectorised update: matrices this small are multiplied faster one by one.
+        That takes less time than a vectorised update: matrices this small are multiplied faster one by one. Each number
+        of learners and each shape is compiled once.
 
         Args:
             learners: Their number.
             shape: Shape of one learner's rows, [updates, batch size, row size].
         """
+        if (learners, shape) in self._jointly_compiled:
+            return self._jointly_compiled[learners, shape].twin()
 
         def run(flats: tf.Tensor, packed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             # As if the number of updates varied: then the weights are a loop's own, which XLA multiplies faster by than
@@ -193,7 +190,17 @@ class Learner:
             )
 
         packed_size = len(self.rate_names) + 1 + int(np.prod(shape))
-        return CompiledUpdate(run, (learners, self._size), (learners, packed_size))
+        compiled = CompiledUpdate(run, (learners, self._size), (learners, packed_size))
+        self._jointly_compiled[learners, shape] = compiled
+        return compiled.twin()
+
+    def _compile(self, shape: tuple[int, ...], varying: bool) -> CompiledUpdate:
+        packed_size = len(self.rate_names) + varying + int(np.prod(shape))
+        compiled = CompiledUpdate(
+            lambda flat, packed: self._run(flat, packed, shape, varying), (self._size,), (packed_size,)
+        )
+        self._compiled[shape, varying] = compiled
+        return compiled
 
     def _run(
         self, flat: tf.Tensor, packed: tf.Tensor, shape: tuple[int, ...], varying: bool
@@ -226,51 +233,3 @@ class Learner:
     def _put_together(self, state: TrainState, concatenate: Callable) -> Any:
         parts = [part for name in self.networks for part in state.networks[name]]
         return concatenate([*parts, state.step[None]], 0)
-
-
-class JointLearner:
-    """Several learners of one kind, with one compiled call for the updates of all.
-
-    Args:
-        learners: The learners. They differ in nothing but their states.
-        compiled: Compiled updates by number of learners, which joint learners of the same kind share.
-    """
-
-    def __init__(self, learners: Sequence[Learner], compiled: dict[int, CompiledUpdate]):
-        self._learners: list[Learner | None] = list(learners)
-        self._first, self._compiled = learners[0], compiled
-        self._states = tf.stack([learner.state for learner in learners])
-
-    def train(self, rows: np.ndarray, rates: np.ndarray) -> tf.Tensor:
-        """Makes the learners' updates, each on its own batches.
-
-        Args:
-            rows: Packed transitions, float32 [learners, updates, batch size, row size], always of one shape.
-            rates: Their learning rates, float32 [learners, len(rate_names)].
-
-        Returns:
-            The metrics' means over the updates, float32 [learners, len(metric_names)].
-        """
-        n, n_rates = len(rows), rates.shape[1]
-        compiled = self._compiled.get(n)
-        if compiled is None:
-            compiled = self._compiled[n] = self._first.compile_jointly(n, rows.shape[1:])
-        compiled.packed[:, :n_rates], compiled.packed[:, n_rates] = rates, rows.shape[1]
-        compiled.packed[:, n_rates + 1 :] = rows.reshape(n, -1)
-        with self._first.placed():
-            self._states, metrics = compiled(self._states)
-        return metrics
-
-    def share(self) -> None:
-        """Gives the learners their states after the last updates, as views of the joint one."""
-        for learner, state in zip(self._learners, np.asarray(memoryview(self._states)), strict=True):
-            if learner is not None:
-                learner.state = state
-
-    def leave(self, i: int) -> None:
-        """Gives a learner a state of its own again; what is computed in its place from now on is nobody's."""
-        learner = self._learners[i]
-        if learner is not None:
-            with learner.placed():
-                learner.state = tf.constant(learner.state)
-            self._learners[i] = None

@@ -2,25 +2,29 @@
 
 Each agent has its own weights, environment, replay buffer and random numbers, and does what it would do if it were
 trained alone with its seed. Together they take a fraction of the time: the updates of half of the agents run in a
-thread of their own while the other half acts and steps its environments.
+thread of their own while the other half acts and steps its environments. What waits for what does not depend on how
+long anything takes, so neither do the numbers.
 """
 
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import copy
+import json
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+import cloudpickle
 import gymnasium as gym
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
+from pamdp_agents import saving
 from pamdp_agents.agents.off_policy import OffPolicyAgent
-from pamdp_agents.compiled_update import CompiledUpdate
-from pamdp_agents.learner import JointLearner
+from pamdp_agents.joint_learner import JointLearner
+from pamdp_agents.learner import Learner
+from pamdp_agents.validation import check_integer
 
 AgentType = TypeVar("AgentType", bound=OffPolicyAgent)
 
@@ -28,7 +32,7 @@ AgentType = TypeVar("AgentType", bound=OffPolicyAgent)
 def train_seeds(
     agent_class: type[AgentType],
     env: str | Callable[[], gym.Env],
-    seeds: Sequence[int],
+    seeds: Iterable[int],
     total_timesteps: int,
     *,
     callback: Callable[[AgentType], Any] | None = None,
@@ -41,22 +45,33 @@ def train_seeds(
     Args:
         agent_class: The agents' class.
         env: Id of the environment, or a function that makes one; each agent gets its own.
-        seeds: The seeds.
+        seeds: The seeds, integers of at least 0, all different.
         total_timesteps: Environment steps of each agent.
         callback: Given an agent, returns what ``learn`` takes as ``callback``, for this agent.
         log_interval: Episodes of an agent between two of its log dumps; None: no logs.
-        progress_bar: Show a progress bar.
-        **settings: Arguments of the agents' constructor; ``policy`` is ``"MlpPolicy"`` unless given.
+        progress_bar: Show a progress bar of all agents' steps.
+        **settings: Arguments of the agents' constructor, of which each agent gets a copy; ``policy`` is
+            ``"MlpPolicy"`` unless given.
 
     Returns:
-        The agents, in the order of the seeds.
+        The agents, in the order of the seeds. To have them also if training is interrupted, make them yourself and
+        call :func:`train_together`.
 
     Raises:
-        ValueError: There is no seed, or the number of updates would differ between agents.
+        TypeError: ``seed`` is given, or ``env`` or ``seeds`` are of the wrong type.
+        ValueError: A seed is negative or there twice, there is none, or the number of updates would vary.
     """
+    if "seed" in settings:
+        raise TypeError(f"train_seeds takes seeds, one for each agent, and no seed; got seed={settings['seed']!r}")
+    if not (isinstance(env, str) or callable(env)):
+        raise TypeError(
+            f"env must be an environment's id or a function that makes one, for each agent needs its own; got {env!r}"
+        )
     agents = [
-        agent_class(**{"policy": "MlpPolicy", "env": env if isinstance(env, str) else env(), "seed": seed} | settings)
-        for seed in seeds
+        agent_class(
+            env=env if isinstance(env, str) else env(), seed=seed, **copy.deepcopy({"policy": "MlpPolicy"} | settings)
+        )
+        for seed in _checked_seeds(seeds)
     ]
     train_together(agents, total_timesteps, callback=callback, log_interval=log_interval, progress_bar=progress_bar)
     return agents
@@ -72,7 +87,7 @@ def train_together(
     reset_num_timesteps: bool = True,
     progress_bar: bool = False,
 ) -> None:
-    """Trains agents that differ in nothing but their seeds and environments; see :func:`train_seeds`.
+    """Trains agents that differ in little but their seeds and environments; see :func:`train_seeds`.
 
     Args:
         agents: The agents. Each is as after its own ``learn``, also if this ends with an error.
@@ -81,37 +96,44 @@ def train_together(
         log_interval: As in ``learn``.
         tb_log_name: As in ``learn``.
         reset_num_timesteps: As in ``learn``.
-        progress_bar: Show a progress bar.
+        progress_bar: Show a progress bar of all agents' steps.
 
     Raises:
-        ValueError: There is no agent, they are not of one kind, or their numbers of updates vary.
+        RuntimeError: An agent has no environment.
+        TypeError: ``callback`` is no function.
+        ValueError: What :func:`check_together` refuses; or two agents share a callback; or an environment returned
+            something that is not finite.
     """
-    _check(agents)
+    check_together(agents)
+    total_timesteps = check_integer("total_timesteps", total_timesteps, 1)
+    if not (callback is None or callable(callback)):
+        raise TypeError(
+            f"callback must be a function that is given an agent and returns its callback, got {callback!r}"
+        )
+    callbacks = [None if callback is None else callback(agent) for agent in agents]
+    several = [one if isinstance(one, list | tuple) else [one] for one in callbacks]
+    _check_unshared("callback", ([one for one in own if hasattr(one, "init_callback")] for own in several))
+    middle = (len(agents) + 1) // 2
+    total = total_timesteps * len(agents)
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(1))
-        bar = stack.enter_context(tqdm(total=total_timesteps, unit=" steps each", disable=not progress_bar))
-        groups: list[_Group] = []
-        compiled: dict[int, CompiledUpdate] = {}
-        for half in (agents[::2], agents[1::2]):
-            trainings = [
-                stack.enter_context(
-                    contextlib.closing(
-                        agent._training(
-                            total_timesteps,
-                            None if callback is None else callback(agent),
-                            log_interval,
-                            tb_log_name,
-                            reset_num_timesteps,
-                            False,
-                        )
-                    )
-                )
-                for agent in half
-            ]
-            if half:
-                groups.append(stack.enter_context(contextlib.closing(_Group(half, trainings, compiled, pool))))
-        while any([group.go_on() for group in groups]):
-            bar.update(agents[0].num_timesteps - bar.n)
+        bar = stack.enter_context(tqdm(total=total, unit=" steps", disable=not progress_bar))
+        trainings = [
+            agent._training(total_timesteps, one, log_interval, tb_log_name, reset_num_timesteps, False)
+            for agent, one in zip(agents, callbacks, strict=True)
+        ]
+        for training in trainings:
+            stack.enter_context(contextlib.closing(training))
+        groups = [
+            stack.enter_context(contextlib.closing(_Group(agents[half], trainings[half], agents[0].learner, pool)))
+            for half in (slice(middle), slice(middle, None))
+            if agents[half]
+        ]
+        going_on = True
+        while going_on:
+            going_on = any([group.go_on() for group in groups])
+            # The last steps of parallel environments may overshoot the total, which tqdm would then forget.
+            bar.update(min(sum(agent.num_timesteps - agent._num_timesteps_at_start for agent in agents), total) - bar.n)
 
 
 class _Group:
@@ -119,8 +141,8 @@ class _Group:
 
     Args:
         agents: The agents.
-        trainings: Their trainings, which yield numbers of updates.
-        compiled: Compiled calls that the groups share.
+        trainings: Their trainings, which yield where it is time for updates.
+        compiler: The learner whose compiled update is used.
         pool: Where updates run.
     """
 
@@ -128,68 +150,138 @@ class _Group:
         self,
         agents: Sequence[OffPolicyAgent],
         trainings: Sequence[Generator[int, None, None]],
-        compiled: dict[int, CompiledUpdate],
+        compiler: Learner,
         pool: ThreadPoolExecutor,
     ):
-        self._agents, self._trainings, self._pool = agents, trainings, pool
-        first = agents[0]
-        self._learner = JointLearner([agent.learner for agent in agents], compiled)
-        self._running = dict(enumerate(agents))
-        collected = first._train_frequency()[0] * first.n_envs
-        self._updates = collected if first.gradient_steps == -1 else first.gradient_steps
-        self._rates = np.zeros((len(agents), len(first.rate_names)), np.float32)
-        self._rows = np.zeros((len(agents), self._updates, first.batch_size, first.layout.size), np.float32)
-        self._pending: Future[tf.Tensor] | None = None
+        self._agents, self._trainings, self._running = agents, trainings, set(range(len(agents)))
+        self._updates = _updates_in_a_round(agents[0])
+        self._learner: JointLearner | None = None
+        if self._updates:
+            shape = self._updates, agents[0].batch_size, agents[0].layout.size
+            self._learner = JointLearner([agent.learner for agent in agents], shape, compiler, pool)
 
     def go_on(self) -> bool:
-        """Waits for the updates under way, collects, and starts the next updates; returns whether there are some."""
+        """Waits for the updates under way, collects, and starts the next updates; returns whether any agent goes on."""
         self._finish()
-        for i, agent in list(self._running.items()):
+        for i in sorted(self._running):
             if next(self._trainings[i], None) is None:
-                self._learner.leave(i)
-                del self._running[i]
-            else:
-                self._rows[i] = agent._sample(self._updates)
-                self._rates[i] = list(agent._rates().values())
-        if self._running:
-            self._pending = self._pool.submit(self._learner.train, self._rows, self._rates)
-            time.sleep(1e-5)  # lets the other thread begin: Python's own turns are longer than an update
+                self._running.remove(i)
+                if self._learner:
+                    self._learner.leave(i)
+            elif self._learner:
+                self._learner.rows[i] = self._agents[i]._sample(self._updates)
+                self._learner.rates[i] = list(self._agents[i]._rates().values())
+        if self._learner and self._running:
+            self._learner.start()
         return bool(self._running)
 
     def close(self) -> None:
-        """Waits for the updates under way, and gives every agent its state."""
-        self._finish()
-        for i in self._running:
-            self._learner.leave(i)
+        """Waits for the updates under way, and gives every agent a state of its own."""
+        try:
+            self._finish()
+        finally:
+            if self._learner:
+                self._learner.close()
+            for agent in self._agents:
+                agent._weights_changed()  # so that nothing refers to the joint state any more
 
     def _finish(self) -> None:
-        if self._pending is None:
-            return
-        pending, self._pending = self._pending, None
-        metrics = np.asarray(memoryview(pending.result()))
-        self._learner.share()
-        for i, agent in self._running.items():
-            agent._metrics = [(self._updates, metrics[i])]
-            agent._note_updates(self._updates)
+        if self._learner:
+            for i, metrics in self._learner.finish():
+                self._agents[i]._note_updates([(self._updates, metrics)])
 
 
-def _check(agents: Sequence[OffPolicyAgent]) -> None:
+# -------------------------------------------------------------------- checks
+
+
+def check_together(agents: Sequence[OffPolicyAgent]) -> None:
+    """Checks that :func:`train_together` can train these agents.
+
+    Raises:
+        RuntimeError: An agent has no environment.
+        ValueError: There is no agent; they differ in more than seed, environment, noise and logs; they share an
+            environment, a noise or a logger; or their numbers of updates vary or differ.
+    """
     if not agents:
-        raise ValueError("seeds must hold at least one seed")
-    first = agents[0]
+        raise ValueError("agents must be at least one, got none")
     for agent in agents:
-        if agent.learner.state.shape != first.learner.state.shape or _kind(agent) != _kind(first):
-            raise ValueError(
-                "agents trained together may differ in their seeds and environments only, but these are "
-                f"{_kind(first)} and {_kind(agent)}"
+        if agent._environment is None:
+            raise RuntimeError(
+                "agents trained together need an environment each: pass env to the constructor or to load, or call "
+                "set_env first"
             )
-    if first._most_updates() is not None:
+    _check_unshared("environment", [[getattr(agent.env, "unwrapped", agent.env)] for agent in agents])
+    _check_unshared("action_noise", [[agent.action_noise] for agent in agents])
+    _check_unshared("logger", [[agent._logger] for agent in agents])
+    first, *others = agents
+    for agent in others:
+        ours, theirs = _kind(first), _kind(agent)
+        if different := [name for name in ours if ours[name] != theirs.get(name)]:
+            raise ValueError(
+                "agents trained together may differ in their seeds, environments, noises and logs only, but these do "
+                "in "
+                + ", ".join(f"{name} ({getattr(first, name)} and {getattr(agent, name, None)})" for name in different)
+            )
+    updates = [_updates_in_a_round(agent) for agent in agents]
+    if len(set(updates)) > 1:
         raise ValueError(
-            f"train_freq={first.train_freq} with gradient_steps=-1 makes another number of updates in each round here; "
-            "agents trained together need the same: give gradient_steps a number"
+            "agents trained together must make the same number of updates in a round, but gradient_steps=-1 makes "
+            f"{updates}: give gradient_steps a number, or every agent as many environments"
         )
 
 
-def _kind(agent: OffPolicyAgent) -> tuple[Any, ...]:
+def _checked_seeds(seeds: Iterable[int]) -> list[int]:
+    if not isinstance(seeds, Iterable):
+        raise TypeError(f"seeds must be several integers, such as range(4) or [3, 5], got {seeds!r}")
+    checked = [check_integer("each of seeds", seed, 0) for seed in seeds]
+    if not checked:
+        raise ValueError("seeds must hold at least one seed, got none")
+    if len(set(checked)) < len(checked):
+        raise ValueError(f"seeds must all be different, got {checked}: agents of one seed are one and the same")
+    return checked
+
+
+def _check_unshared(what: str, things: Iterable[Iterable[Any]]) -> None:
+    """Refuses an object with a state that two agents have in common; ``things`` are some of each agent."""
+    owners: dict[int, int] = {}
+    for i, own in enumerate(things):
+        for thing in own:
+            owner = owners.setdefault(id(thing), i)
+            if thing is not None and owner != i:
+                raise ValueError(
+                    f"agents trained together need a {what} each, but the agents {owner} and {i} share {thing!r}"
+                )
+
+
+def _kind(agent: OffPolicyAgent) -> dict[str, str]:
+    """What agents trained together have in common, each by its attribute's name as a text that can be compared."""
     plain, objects = agent.config()
-    return type(agent), {**plain, "seed": None}, objects, agent.observation_space, agent.action_space
+    values = {name: value for name, value in (plain | objects).items() if name not in OWN_SETTINGS}
+    values |= {name: saving.space_to_json(getattr(agent, name)) for name in ("observation_space", "action_space")}
+    return {"__class__": type(agent).__name__} | {name: _as_text(value) for name, value in values.items()}
+
+
+def _as_text(value: Any) -> str:
+    def part_as_text(part: Any) -> Any:
+        if isinstance(part, np.ndarray | np.generic):
+            return part.tolist()
+        try:
+            return cloudpickle.dumps(part).hex()  # equal for copies, which ids are not
+        except Exception:  # objects of any kind
+            return id(part)
+
+    return json.dumps(value, default=part_as_text)
+
+
+def _updates_in_a_round(agent: OffPolicyAgent) -> int:
+    if agent._most_updates() is not None:
+        raise ValueError(
+            f"train_freq={agent.train_freq} with gradient_steps=-1 makes another number of updates in each round here; "
+            "agents trained together need the same: give gradient_steps a number"
+        )
+    frequency, _ = agent._train_frequency()
+    return frequency * agent.n_envs if agent.gradient_steps == -1 else agent.gradient_steps
+
+
+# A noise of the user's own class is compared with its state, which is not the same in two agents.
+OWN_SETTINGS = {"seed", "action_noise", "tensorboard_log", "verbose", "stats_window_size"}

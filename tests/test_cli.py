@@ -129,6 +129,23 @@ def test_several_seeds_get_a_folder_each(tmp_path: Path, capsys: pytest.CaptureF
     assert "seed 6: mean return" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("what", "code"), [("nan", 1), ("ctrl-c", 130)])
+def test_when_training_several_seeds_fails_all_are_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str, code: int
+) -> None:
+    env = ["--algo", "pdqn", "--env", "cli_tests/Breaking-v0", "--env-kwargs", "step:50", f"what:{what}"]
+    no_updates = ["-params", "learning_starts:10", "gradient_steps:0"]
+    assert main(["train", *env, *SMALL, *no_updates, "--seeds", "3", "--seed", "5", "-f", str(tmp_path)]) == code
+    folders = [tmp_path / "pdqn" / f"cli_tests-Breaking-v0_{n}" for n in (1, 2, 3)]
+    assert [pamdp_agents.PDQN.load(folder / "model.zip").num_timesteps for folder in folders] == [49, 49, 49]
+    for folder in folders:
+        assert (folder / "learning_curve.png").is_file()
+        assert (folder / "progress.csv").read_text().splitlines()[-1].count("49")
+    error = capsys.readouterr().err
+    assert "after 49 steps (seed 5), 49 steps (seed 6), 49 steps (seed 7)" in error
+    assert f"saved in {', '.join(str(folder / 'model.zip') for folder in folders)}" in error
+
+
 def test_config_json_holds_every_setting_in_use_the_command_and_the_versions(run: Path) -> None:
     config = json.loads((run / "config.json").read_text())
     tuned = tuned_table("MPDQN")["pamdp/Platform-v0"]
@@ -346,6 +363,10 @@ def test_help_and_the_version_need_no_tensorflow() -> None:
         (["train", *PLATFORM, "-params", "lerning_rate:1"], "no setting lerning_rate; known: action_noise,"),
         (["train", *PLATFORM, "-params", "learning_rate:-1"], "learning_rate must be"),
         (["train", *PLATFORM, "-params", "learning_rate"], "must be name:value, got 'learning_rate'"),
+        (
+            ["train", *PLATFORM, "--seeds", "2", "-params", "train_freq:(1,'episode')", "gradient_steps:-1"],
+            "--seeds: train_freq=(1, 'episode') with gradient_steps=-1 makes another number of updates in each round",
+        ),
         (["train", *PLATFORM, "-n", "0"], "must be a whole number of at least 1, got '0'"),
         (["train", *PLATFORM, "--env-kwargs", "nonsense:1"], "cannot make the environment 'pamdp/Platform-v0' with"),
         (["train", *PLATFORM, "--gym-packages", "no_such_package"], "cannot import no_such_package"),

@@ -287,15 +287,16 @@ class OffPolicyAgent(Agent):
             return
         rates, most = self._rates(), self._most_updates()
         if most is None:
-            self._metrics = [(gradient_steps, self.learner.train(self._sample(gradient_steps), rates))]
+            metrics = [(gradient_steps, self.learner.train(self._sample(gradient_steps), rates))]
         else:
             sizes = [min(most, gradient_steps - done) for done in range(0, gradient_steps, most)]
-            self._metrics = [(size, self.learner.train(self._sample(size), rates, most)) for size in sizes]
-        self._note_updates(gradient_steps)
+            metrics = [(size, self.learner.train(self._sample(size), rates, most)) for size in sizes]
+        self._note_updates(metrics)
 
-    def _note_updates(self, gradient_steps: int) -> None:
-        """Takes note of updates made."""
-        self._n_updates += gradient_steps
+    def _note_updates(self, metrics: list[tuple[int, Any]]) -> None:
+        """Takes note of updates made: numbers of them and their mean metrics."""
+        self._metrics = metrics
+        self._n_updates += sum(updates for updates, _ in metrics)
         self._weights_changed()
 
     def _most_updates(self) -> int | None:
