@@ -17,6 +17,7 @@ from pamdp_agents.benchmark.cases import PUBLISHED, make_agent
 from pamdp_agents.benchmark.learners import LearnerBenchmark
 from pamdp_agents.benchmark.measuring import Derived, Measurement, Row
 from pamdp_agents.benchmark.trainings import SeedsBenchmark, TrainingBenchmark
+from pamdp_agents.networks import NARROW
 
 TINY = {"policy_kwargs": {"net_arch": [4]}, "batch_size": 2, "buffer_size": 50}
 
@@ -121,30 +122,37 @@ def traced_products(agent):
     "algorithm, net_arch, settings",
     [
         ("PDQN", [8], {}),
-        ("MPDQN", [8, 16, 24], {"double_q": True, "passthrough": {"bias": [0.1, 0.2, 0.3, 0.4]}}),
+        ("MPDQN", [8, 16, 24], {"double_q": True, "passthrough": {"bias": [0.1] * 12}}),
     ],
 )
 def test_the_products_counted_are_those_of_the_compiled_update(algorithm, net_arch, settings):
     settings = TINY | settings | {"policy_kwargs": {"net_arch": net_arch}, "batch_size": 32}
-    agent = make_agent(algorithm, "pamdp/Goal-v0", **settings)
+    env, sizes = gym.Env(), (1, 5, 2, 4)
+    env.observation_space = gym.spaces.Box(-1, 1, (17,))
+    boxes = [gym.spaces.Box(-1, 1, (size,)) for size in sizes]
+    env.action_space = gym.spaces.Tuple((gym.spaces.Discrete(len(sizes)), gym.spaces.Tuple(boxes)))
+    assert min(len(sizes), max(sizes)) > NARROW  # so none is written as sums
+    agent = make_agent(algorithm, env, **settings)
     counted = Counter()
     for product, times in products.update_products(agent).items():
         counted[product.batch, product.inner, *sorted((product.rows, product.columns))] += times
     assert counted == traced_products(agent)
 
 
-def test_the_operations_of_a_small_update_are_those_counted_by_hand():
-    # Platform: 9 observations, 3 actions of 1 parameter; 4 hidden units, 2 transitions.
-    agent = make_agent("MPDQN", "pamdp/Platform-v0", **TINY)
-    actor = 2 * 2 * (9 * 4 + 4 * 3)
-    observation, parameters, output = 2 * 2 * 9 * 4, 3 * 2 * 2 * 1 * 4, 3 * 2 * 2 * 4 * 1
-    q = observation + parameters + output
+def test_the_operations_of_a_small_update_are_those_counted_by_hand_however_they_are_written():
+    # Platform: 9 observations, 3 actions of 1 parameter: so few that the update has sums for some of the products.
+    # Layers of 4 and 5 hidden units, 2 transitions.
+    agent = make_agent("MPDQN", "pamdp/Platform-v0", **TINY | {"policy_kwargs": {"net_arch": [4, 5]}})
+    actor = 2 * 2 * (9 * 4 + 4 * 5 + 5 * 3)
+    taken = 2 * 2 * (12 * 4 + 4 * 5 + 5 * 3)
+    parameters, later = 3 * 2 * 2 * 1 * 4, 3 * 2 * 2 * (4 * 5 + 5 * 1)
+    q = 2 * 2 * 9 * 4 + parameters + later
     target = actor + q
-    q_gradient = q + q + output  # forwards, to the weights, to the hidden layer
-    to_x = actor + q + output + parameters
-    to_actor = actor + 2 * 2 * 4 * 3
+    q_gradient = taken + taken + 2 * 2 * (4 * 5 + 5 * 3)  # forwards, to the weights, to the hidden layers
+    to_x = actor + q + later + parameters
+    to_actor = actor + 2 * 2 * (4 * 5 + 5 * 3)
     found = products.update_products(agent)
-    assert products.operations(found) == target + q_gradient + to_x + to_actor == 1728
+    assert products.operations(found) == target + q_gradient + to_x + to_actor == 3128
     assert products.microseconds_alone(found) > 0
 
 

@@ -1,7 +1,10 @@
 """The products of matrices in one update: their shapes, operations, and how long they take alone.
 
 Counted is what the update computes, as :mod:`pamdp_agents.networks` and :mod:`pamdp_agents.agents.pdqn` have it: the
-multi-pass Q-network's first layer computes the observation's part once, and each pass only its own parameters' rows.
+multi-pass Q-network's first layer computes the observation's part once, and each pass only its own parameters' rows;
+the Q-loss takes a single pass, that of the taken action. What is a product but is written as sums, where there are few
+columns or parameters (:data:`pamdp_agents.networks.NARROW`), counts as the product: the update needs that arithmetic,
+however it is written.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ def update_products(agent: PDQN) -> Counter[Product]:
     """
     n = agent.batch_size
     actor_model, q_model = (agent.learner.networks[name].model for name in ("actor", "q"))
-    actor, q = actor_products(actor_model, n), q_products(q_model, n)
+    actor, q, taken = actor_products(actor_model, n), q_products(q_model, n), single_pass_products(q_model, n)
     first = 2 if isinstance(q_model, MultiPassQ) else 1  # products in Q's first layer, the last of them with x
     passthrough = (
         [] if agent.passthrough is None else [Product(1, n, agent.observations.size, actor_model.n_parameters)]
@@ -54,7 +57,7 @@ def update_products(agent: PDQN) -> Counter[Product]:
     act = actor + passthrough
 
     found = (act + q) * (2 if agent.double_q else 1)  # the target, of the next observations
-    found += q + [each.for_weights() for each in q] + [each.for_inputs() for each in q[first:]]  # Q's gradient
+    found += taken + [each.for_weights() for each in taken] + [each.for_inputs() for each in taken[1:]]  # Q's gradient
     found += act + q + [each.for_inputs() for each in q[first - 1 :]]  # the gradient that reaches x
     found += [each.for_weights() for each in actor] + [each.for_inputs() for each in actor[1:]]  # the actor's gradient
     return Counter(found)
@@ -67,16 +70,22 @@ def actor_products(actor: ParameterActor, n: int) -> list[Product]:
 
 
 def q_products(q: JointQ, n: int) -> list[Product]:
-    """Returns the products of the Q-network for n observations and their parameters."""
-    n_actions, units = len(q.parameter_sizes), [layer.units for layer in q.hidden]
+    """Returns the products of the Q-network for n observations and their parameters: the values of all actions."""
     if not isinstance(q, MultiPassQ):
-        return _dense(n, [q.n_features + sum(q.parameter_sizes), *units, n_actions])
+        return single_pass_products(q, n)
+    n_actions, units = len(q.parameter_sizes), [layer.units for layer in q.hidden]
     return [
         Product(1, n, q.n_features, units[0]),
         Product(n_actions, n, max(q.parameter_sizes), units[0]),
         *_dense(n_actions * n, units),
         Product(n_actions, n, units[-1], 1),
     ]
+
+
+def single_pass_products(q: JointQ, n: int) -> list[Product]:
+    """Returns the products of one pass: all values of P-DQN's Q-network, one action's of the multi-pass."""
+    units = [layer.units for layer in (*q.hidden, q.out)]
+    return _dense(n, [q.n_features + sum(q.parameter_sizes), *units])
 
 
 def _dense(n: int, widths: Sequence[int]) -> list[Product]:
