@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 import gymnasium as gym
 import numpy as np
 from gymnasium.error import AlreadyPendingCallError
+from gymnasium.vector import AsyncVectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from numpy.typing import NDArray
@@ -94,8 +95,21 @@ class EnvironmentKind(ABC):
         """Starts n new episodes; returns their first observations."""
 
     @abstractmethod
+    def start_step(self, actions: Any) -> None:
+        """Starts a step; where environments run in other processes, they are at it from now on.
+
+        Args:
+            actions: A list of n, or whatever the environment's own ``step`` takes.
+        """
+
+    @abstractmethod
+    def finish_step(self) -> Outcome:
+        """Returns what the step gave that was started."""
+
     def step(self, actions: Any) -> Outcome:
-        """Takes n actions: a list of n, or whatever the environment's own ``step`` takes."""
+        """Starts a step and waits for it."""
+        self.start_step(actions)
+        return self.finish_step()
 
     def reset_ended(self) -> Any | None:
         """Starts new episodes in place of those that the last step ended, if the environment does not do so itself.
@@ -150,14 +164,17 @@ class SingleEnvironment(EnvironmentKind):
             )
         return result[0]
 
-    def step(self, actions: Sequence[Any]) -> Outcome:
-        """Takes one action in a list.
+    def start_step(self, actions: Sequence[Any]) -> None:
+        """Takes one action in a list."""
+        [self._action] = actions
+
+    def finish_step(self) -> Outcome:
+        """Returns what the step gave.
 
         Raises:
             TypeError: The environment's step does not return Gymnasium's five values, or the reward is None.
         """
-        [action] = actions
-        result = self.env.step(action)
+        result = self.env.step(self._action)
         has_five = isinstance(result, tuple) and len(result) == 5
         if not has_five or result[1] is None or not isinstance(result[4], dict):
             raise TypeError(
@@ -192,6 +209,8 @@ class GymnasiumVectorEnvironment(EnvironmentKind):
         self._mode = getattr(mode, "value", mode)
         self.resets_in_next_step = self._mode == "NextStep"
         self._ended = ~self._all
+        # Its wrappers only know whole steps.
+        self._is_async = isinstance(env, AsyncVectorEnv)
         # Gymnasium's recorder takes the reset of some environments for one of all.
         self._miscounts = self._mode == "Disabled" and _is_wrapped(env, RecordEpisodeStatistics)
 
@@ -222,10 +241,17 @@ class GymnasiumVectorEnvironment(EnvironmentKind):
             getattr(self.env.unwrapped, f"{pending.name}_wait")()
             return self.env.reset(seed=seed)[0]
 
-    def step(self, actions: Any) -> Outcome:
+    def start_step(self, actions: Any) -> None:
         """Takes n actions: a list of n, or a batch of the vector environment's action space."""
+        self._actions = batch_actions(self.env, actions)
+        if self._is_async:
+            self.env.step_async(self._actions)
+
+    def finish_step(self) -> Outcome:
+        """Returns what the step gave."""
         played = ~self.pending_resets
-        observations, rewards, terminated, truncated, infos = self.env.step(batch_actions(self.env, actions))
+        result = self.env.step_wait() if self._is_async else self.env.step(self._actions)
+        observations, rewards, terminated, truncated, infos = result
         self._ended = np.logical_or(terminated, truncated)
         split = split_infos(infos, self.num_envs)
         if self._miscounts:
@@ -278,9 +304,13 @@ class SB3VectorEnvironment(EnvironmentKind):
             self.env.seed(seed)
         return self.env.reset()
 
-    def step(self, actions: Any) -> Outcome:
+    def start_step(self, actions: Any) -> None:
         """Takes a list of n actions."""
-        observations, rewards, dones, infos = self.env.step(actions)
+        self.env.step_async(actions)
+
+    def finish_step(self) -> Outcome:
+        """Returns what the step gave."""
+        observations, rewards, dones, infos = self.env.step_wait()
         self.episode_starts = dones = np.array(dones, dtype=bool)
         truncated = np.array([bool(info.get("TimeLimit.truncated")) for info in infos]) & dones
         final_observations = {

@@ -91,22 +91,30 @@ class TrainingEnvironments:
         self.episode_returns[:], self.episode_lengths[:] = 0.0, 0
         self.observations, self._stored = self._read(self._kind.reset(seed), f"the reset after step {timestep}")
 
-    def step(self, k: NDArray[Any], x: NDArray[Any], timestep: int) -> Step:
-        """Takes n canonical actions. :meth:`reset_ended` is the caller's next call.
+    def start_step(self, k: NDArray[Any], x: NDArray[Any]) -> None:
+        """Takes n canonical actions. :meth:`finish_step` is the next call.
 
         Args:
             k: Discrete actions, int [n].
             x: Parameters of all actions, scaled to [−1, 1], float [n, P].
+        """
+        self.observations = None
+        self._taken = self._kind.compose(self._actions, k, x)
+        self._kind.start_step(self._taken)
+
+    def finish_step(self, timestep: int) -> Step:
+        """Returns what the step gave. :meth:`reset_ended` is the next call.
+
+        Args:
             timestep: Number of the step, for error messages.
 
         Raises:
             TypeError: A Gymnasium environment's step does not return Gymnasium's five values.
             ValueError: An environment returned a reward or observation that is not finite.
         """
-        before, self.observations = self._stored, None
+        before, actions = self._stored, self._taken
         assert before is not None
-        actions = self._kind.compose(self._actions, k, x)
-        outcome = self._kind.step(actions)
+        outcome = self._kind.finish_step()
         rewards, played = outcome.rewards, outcome.played
         if self.normalization is not None:
             rewards = self.normalization.original_rewards()

@@ -183,7 +183,12 @@ class OffPolicyAgent(Agent):
         reset_num_timesteps: bool,
         progress_bar: bool,
     ) -> Generator[int, None, None]:
-        """Does all of :meth:`learn` but the updates: yields their number where it is time for them."""
+        """Does all of :meth:`learn` but the updates: yields their number where it is time for them.
+
+        Those after the steps of one environment come before its next step. Those of several environments come when the
+        next step is under way, for it may be so in other processes; and in this order in any case, so that it makes no
+        difference to the numbers where environments run.
+        """
         log_interval = None if log_interval is None else check_integer("log_interval", log_interval, 1)
         total_timesteps, callback = self._set_up_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name or type(self).__name__, progress_bar
@@ -192,13 +197,18 @@ class OffPolicyAgent(Agent):
         env = self.env  # Stable-Baselines3's callbacks find it in locals
         callback.on_training_start(locals(), globals())
         try:
-            going_on = True
+            going_on, due = True, 0
             while going_on and self.num_timesteps < total_timesteps:
                 before = self.num_timesteps
-                going_on = self._collect(callback, log_interval)
+                going_on = yield from self._collect(callback, log_interval, due)
+                due = 0
                 if going_on and self.num_timesteps > self.learning_starts:
-                    as_collected = self.gradient_steps == -1
-                    yield self.num_timesteps - before if as_collected else self.gradient_steps
+                    due = self.num_timesteps - before if self.gradient_steps == -1 else self.gradient_steps
+                if due and self.n_envs == 1:
+                    yield due
+                    due = 0
+            if due:
+                yield due
         finally:
             callback.on_training_end()
 
@@ -206,15 +216,25 @@ class OffPolicyAgent(Agent):
         """``train_freq`` as a number and its unit."""
         return self.train_freq if isinstance(self.train_freq, tuple) else (self.train_freq, "step")
 
-    def _collect(self, callback: callbacks.BaseCallback, log_interval: int | None) -> bool:
-        """Makes ``train_freq`` steps or episodes and stores them; returns False if a callback says stop."""
+    def _collect(
+        self, callback: callbacks.BaseCallback, log_interval: int | None, due: int
+    ) -> Generator[int, None, bool]:
+        """Makes ``train_freq`` steps or episodes and stores them; returns False if a callback says stop.
+
+        Yields the number of updates that are due, if any, once the first step is under way: environments in other
+        processes make it while the learner makes the updates.
+        """
         environment = self._environment
         assert environment is not None
         frequency, unit = self._train_frequency()
         num_collected_steps = num_collected_episodes = 0
         callback.on_rollout_start()
         while (num_collected_steps if unit == "step" else num_collected_episodes) < frequency:
-            step = self._step(environment)
+            k, x = self._start_step(environment)
+            if due:
+                yield due
+                due = 0
+            step = self._finish_step(environment, k, x)
             num_collected_steps += 1
             num_collected_episodes += int(np.count_nonzero(step.ended))
             log = self._end_episodes(step, log_interval)
@@ -237,8 +257,8 @@ class OffPolicyAgent(Agent):
         callback.on_rollout_end()
         return True
 
-    def _step(self, environment: TrainingEnvironments) -> Step:
-        """Acts once in every environment and stores what followed."""
+    def _start_step(self, environment: TrainingEnvironments) -> tuple[np.ndarray, np.ndarray]:
+        """Acts once in every environment; returns the actions."""
         observations = environment.observations
         assert observations is not None
         self.exploration_rate = self._epsilon()
@@ -246,7 +266,12 @@ class OffPolicyAgent(Agent):
         for noise in self._noises:
             noise.progress_remaining = self._current_progress_remaining
         k, x = self._explore(*self._greedy(observations), epsilon, self._noises, self._explore_rng)
-        step = environment.step(k, x, self.num_timesteps + 1)
+        environment.start_step(k, x)
+        return k, x
+
+    def _finish_step(self, environment: TrainingEnvironments, k: np.ndarray, x: np.ndarray) -> Step:
+        """Stores what followed the actions."""
+        step = environment.finish_step(self.num_timesteps + 1)
         transitions = Batch(step.before, k, x, step.stored_rewards * self.reward_scale, step.after, step.terminated)
         if not step.played.all():
             transitions = Batch(*(part[step.played] for part in transitions))
