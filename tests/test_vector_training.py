@@ -93,6 +93,25 @@ def test_processes_give_the_same_training_as_one_after_the_other():
     np.testing.assert_array_equal(agents[0].replay_buffer.rows, agents[1].replay_buffer.rows)
 
 
+def test_updates_are_made_while_other_processes_step_and_none_is_left_out():
+    class Watched(AsyncVectorEnv):
+        def step_async(self, actions):
+            self.seen = [agent._n_updates]
+            super().step_async(actions)
+
+        def step_wait(self, **kwargs):
+            self.seen.append(agent._n_updates)
+            seen.append(tuple(self.seen))
+            return super().step_wait(**kwargs)
+
+    envs, seen = Watched([Target] * 2, autoreset_mode=AutoresetMode.SAME_STEP), []
+    agent = MPDQN("MlpPolicy", envs, learning_starts=5, train_freq=2, gradient_steps=3, **SMALL)
+    agent.learn(16)
+    assert seen == [(0, 0)] * 4 + [(0, 3), (3, 3), (3, 6), (6, 6)]
+    assert agent._n_updates == 9
+    envs.close()
+
+
 def test_make_vec_environments_get_seeds_of_their_own():
     envs = gym.make_vec("pamdp/Goal-v1", num_envs=2, vectorization_mode="sync")
     agent = MPDQN("MlpPolicy", envs, learning_starts=1000, **SMALL).learn(4)
