@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 import tensorflow as tf
@@ -16,10 +17,6 @@ class CompiledUpdate:
         run: The function.
         state_shape: Shape of the state.
         packed_shape: Shape of the packed input.
-
-    Attributes:
-        packed: The input of the next call, float32: fill it in, then call. One array, and always the same one, since
-            making a tensor of an array takes 100 µs.
     """
 
     def __init__(self, run: Callable, state_shape: tuple[int, ...], packed_shape: tuple[int, ...]):
@@ -27,17 +24,26 @@ class CompiledUpdate:
         compiled = function.get_concrete_function(tf.TensorSpec(state_shape), tf.TensorSpec(packed_shape))
         # Called below what binds and checks arguments by their signature, which takes another 100 µs.
         self._function, self._captured = compiled.inference_fn, compiled.captured_inputs
-        self._make_packed(packed_shape)
+        self._packed_shape = packed_shape
 
     def twin(self) -> CompiledUpdate:
-        """Returns the same function with a packed input of its own."""
+        """Returns the same function for a packed input of its own."""
         twin = copy.copy(self)
-        twin._make_packed(self.packed.shape)
+        for made in ("packed", "_packed_tensor"):
+            vars(twin).pop(made, None)
         return twin
 
-    def _make_packed(self, shape: tuple[int, ...]) -> None:
-        self.packed = _aligned(shape)
-        self._packed_tensor = tf.experimental.dlpack.from_dlpack(self.packed.__dlpack__())  # shares its memory
+    @cached_property
+    def packed(self) -> np.ndarray:
+        """The input of the next call, float32: fill it in when the last call's results are there, then call.
+
+        One array, and always the same one, since making a tensor of an array takes 100 µs.
+        """
+        return _aligned(self._packed_shape)
+
+    @cached_property
+    def _packed_tensor(self) -> tf.Tensor:
+        return tf.experimental.dlpack.from_dlpack(self.packed.__dlpack__())  # shares its memory
 
     def __call__(self, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Runs the function on a state and :attr:`packed`; returns the new state and the metrics."""

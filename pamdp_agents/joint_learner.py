@@ -58,7 +58,7 @@ class JointLearner:
     def finish(self) -> Iterator[tuple[int, np.ndarray]]:
         """Waits for the updates, if any were started, and gives the learners their new states, one after the other.
 
-        Those that were given another state meanwhile keep it.
+        Those that were given another state meanwhile keep it, and have made no updates.
 
         Yields:
             The number of a learner that has its new state, and the metrics' means over its updates, float32
@@ -72,7 +72,7 @@ class JointLearner:
         for i, learner in self._learners.items():
             if learner.state is self._views[i]:
                 learner.state = self._views[i] = states[i]
-            yield i, metrics[i]
+                yield i, metrics[i]
 
     def leave(self, i: int) -> None:
         """Gives a learner a state of its own again; what is computed in its place from now on is nobody's."""

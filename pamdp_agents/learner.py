@@ -94,7 +94,7 @@ class Learner:
     Attributes:
         state: The flat training state, float32 [size]: a tensor, or an array while a
             :class:`~pamdp_agents.joint_learner.JointLearner` has it.
-        traces: How many times the update has been traced: once for each shape of batch.
+        traces: How many times the update has been traced: once for each shape of batch, and of joint batches.
     """
 
     def __init__(
@@ -143,10 +143,11 @@ class Learner:
         header = [*(rates[name] for name in self.rate_names), *([len(rows)] if varying else [])]
         shape = rows.shape if most is None else (most, *rows.shape[1:])
         compiled = self._compiled.get((shape, varying)) or self._compile(shape, varying)
+        memoryview(self.state)  # waits for the last call where TensorFlow runs asynchronously: it reads the same memory
         compiled.packed[: len(header)] = header
         compiled.packed[len(header) : len(header) + rows.size] = rows.reshape(-1)
         with self.placed():
-            self.state, metrics = compiled(self.state)
+            self.state, metrics = compiled(tf.convert_to_tensor(self.state))
         return metrics
 
     def weights(self) -> dict[str, np.ndarray]:

@@ -53,8 +53,8 @@ def _hidden_layers(net_arch: Sequence[int], activation: Callable) -> list[keras.
 
 
 NARROW = 3
-"""Products with up to so many columns are written as sums over the columns: on the CPU, XLA multiplies by matrices so
-narrow ten times slower than it fuses sums. With plain products, a third of a small update's time went there."""
+"""Where a matrix has up to so many columns or rows, sums over them take the place of products that XLA computes ten
+times slower on the CPU: with plain products, a third of a small update's time went there."""
 
 
 class OutputLayer(keras.layers.Dense):

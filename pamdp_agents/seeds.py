@@ -58,11 +58,13 @@ def train_seeds(
         call :func:`train_together`.
 
     Raises:
-        TypeError: ``seed`` is given, or ``env`` or ``seeds`` are of the wrong type.
+        TypeError: ``seed`` is given, or ``agent_class``, ``env`` or ``seeds`` are of the wrong type.
         ValueError: A seed is negative or there twice, there is none, or the number of updates would vary.
     """
     if "seed" in settings:
         raise TypeError(f"train_seeds takes seeds, one for each agent, and no seed; got seed={settings['seed']!r}")
+    if not (isinstance(agent_class, type) and issubclass(agent_class, OffPolicyAgent)):
+        raise TypeError(f"agent_class must be a class of agents, such as MPDQN, got {agent_class!r}")
     if not (isinstance(env, str) or callable(env)):
         raise TypeError(
             f"env must be an environment's id or a function that makes one, for each agent needs its own; got {env!r}"
@@ -100,7 +102,7 @@ def train_together(
 
     Raises:
         RuntimeError: An agent has no environment.
-        TypeError: ``callback`` is no function.
+        TypeError: ``agents`` is no list, or ``callback`` no function.
         ValueError: What :func:`check_together` refuses; or two agents share a callback; or an environment returned
             something that is not finite.
     """
@@ -199,9 +201,12 @@ def check_together(agents: Sequence[OffPolicyAgent]) -> None:
 
     Raises:
         RuntimeError: An agent has no environment.
+        TypeError: ``agents`` is no list.
         ValueError: There is no agent; they differ in more than seed, environment, noise and logs; they share an
             environment, a noise or a logger; or their numbers of updates vary or differ.
     """
+    if not isinstance(agents, Sequence):
+        raise TypeError(f"agents must be a list of agents, got {agents!r}")
     if not agents:
         raise ValueError("agents must be at least one, got none")
     for agent in agents:

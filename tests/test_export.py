@@ -161,8 +161,8 @@ class NormalizingQ(JointQ):
         self.normalization.build((None, self.n_features))
         self.normalization.moving_mean.assign(np.linspace(-1, 1, self.n_features))
 
-    def call(self, observation, x):
-        return super().call(self.normalization(observation, training=False), x)
+    def call(self, observation, x, k=None):
+        return super().call(self.normalization(observation, training=False), x, k)
 
 
 class Normalizing(PDQN):

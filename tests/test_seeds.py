@@ -286,6 +286,22 @@ def test_bad_arguments_are_refused(arguments, error, said):
         train_seeds(PDQN, **{"env": Target, "seeds": range(2), "total_timesteps": 10} | NO_UPDATES | arguments)
 
 
+def test_what_is_no_class_and_no_list_of_agents_is_refused():
+    with pytest.raises(TypeError, match="agent_class must be a class of agents, such as MPDQN, got 'PDQN'"):
+        train_seeds("PDQN", Target, range(2), 10)
+    with pytest.raises(TypeError, match="agents must be a list of agents, got <generator"):
+        train_together((agent for agent in ()), 10)
+
+
+def test_an_agent_may_be_updated_by_its_own_callback():
+    def callback(agent):
+        return lambda locals_, globals_: agent.num_timesteps != 25 or agent._train(1) is None
+
+    agents = train_seeds(PDQN, Target, range(2), 40, callback=callback, **SMALL)
+    for agent in agents:
+        assert agent.learner.unload().step == agent._n_updates == 40 - 20 + 1
+
+
 def test_agents_that_cannot_be_trained_together_are_refused_before_anything_is_trained():
     def two(env=Target, other_env=Target, **changed):
         one = PDQN("MlpPolicy", env(), seed=0, **NO_UPDATES)

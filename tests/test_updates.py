@@ -6,6 +6,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from pamdp_agents import MPDQN, PDQN
 from pamdp_agents.replay import TransitionLayout
@@ -78,6 +79,20 @@ def test_five_updates_in_one_call_end_at_the_recorded_weights(agent_class, name)
     agent, names = recorded_agent(agent_class, RECORDED[name])
     agent.learner.train(np.stack([packed(step["batch"]) for step in RECORDED[name]["steps"]]), agent._rates())
     assert_weights(agent, names, RECORDED[name]["steps"][-1]["after"])
+
+
+def test_updates_that_tensorflow_runs_asynchronously_are_the_same():
+    states = []
+    for synchronous in (True, False):
+        agent, _ = recorded_agent(PDQN, RECORDED["pdqn"])
+        tf.config.experimental.set_synchronous_execution(synchronous)
+        try:
+            for step in RECORDED["pdqn"]["steps"] * 10:
+                agent.learner.train(packed(step["batch"])[None], agent._rates())
+            states.append(agent.learner.state.numpy())
+        finally:
+            tf.config.experimental.set_synchronous_execution(True)
+    np.testing.assert_array_equal(*states)
 
 
 def test_the_recorded_rows_have_the_order_of_the_transition_layout():

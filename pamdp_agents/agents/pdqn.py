@@ -175,6 +175,7 @@ class PDQN(OffPolicyAgent):
         )
 
     def _make_q(self, **kwargs: Any) -> keras.Model:
+        """Returns the Q-network, which the update also calls for the values of given actions only."""
         return JointQ(self.observations.size, self.actions.parameter_sizes, **kwargs)
 
     def _make_networks(

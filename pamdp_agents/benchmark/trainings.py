@@ -70,7 +70,7 @@ class SeedsBenchmark:
         return learn_rate(self.apart, steps)
 
     def at_once(self, steps: int) -> float:
-        """Returns steps per second of all agents at once. The clock starts when all is compiled, as it is each time."""
+        """Returns steps per second of all agents at once, after a warm-up in which the first call compiles."""
         agents, first = self.together, self.together[0]
         warm, started = first.num_timesteps + WARM_UP, (0, 0.0)
 
