@@ -147,7 +147,8 @@ class Learner:
         compiled.packed[: len(header)] = header
         compiled.packed[len(header) : len(header) + rows.size] = rows.reshape(-1)
         with self.placed():
-            self.state, metrics = compiled(tf.convert_to_tensor(self.state))
+            state = tf.constant(self.state) if isinstance(self.state, np.ndarray) else self.state
+            self.state, metrics = compiled(state)
         return metrics
 
     def weights(self) -> dict[str, np.ndarray]:

@@ -128,15 +128,16 @@ class OffPolicyAgent(Agent):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns greedy actions (k [n], x [n, P]) made ε-greedy and noisy, their parameters within [−1, 1]."""
         random = rng.random(len(k)) < epsilon
-        k = np.where(random, 0, k)
-        k[random] = rng.integers(self.actions.n, size=np.count_nonzero(random))
+        if random.any():
+            k = k.copy()
+            k[random] = rng.integers(self.actions.n, size=np.count_nonzero(random))
         x = np.array(x, dtype=np.float64)
         for i, noise in enumerate(noises):
             if not noise.replaces:
                 x[i] += self.actions.mask[k[i]] * noise.sample(rng, x.shape[1])
             elif random[i]:
                 x[i] = noise.sample(rng, x.shape[1])
-        return k, np.clip(x, -1.0, 1.0, out=x)
+        return k, np.minimum(np.maximum(x, -1.0), 1.0)
 
     # ---------------------------------------------------------------- learning
 

@@ -256,8 +256,9 @@ class PDQN(OffPolicyAgent):
                 tape.watch(weights)
                 prediction = q(weights, batch.s, batch.x, batch.k)
                 td_error = y - prediction
-                loss = tf.reduce_mean(_huber(td_error) if self.loss == "huber" else tf.square(td_error))
-            return tape.gradient(loss, weights), loss, td_error, prediction
+                losses = _huber(td_error) if self.loss == "huber" else tf.square(td_error)
+                loss = tf.reduce_mean(losses)
+            return tape.gradient(loss, weights), losses, td_error, prediction
 
         def term_weights(batch: Batch, step: tf.Tensor) -> tf.Tensor:
             """The weights of the actor's terms, [n, K] or [1, K]."""
@@ -285,7 +286,8 @@ class PDQN(OffPolicyAgent):
             with tf.GradientTape() as x_tape:
                 x_tape.watch(x)
                 values = q(q_weights, batch.s, x)
-                objective = tf.reduce_mean(tf.reduce_sum(term_weights(batch, step) * values, 1))
+                objectives = tf.reduce_sum(term_weights(batch, step) * values, 1)
+                objective = tf.reduce_mean(objectives)
             ascent = x_tape.gradient(objective, x, unconnected_gradients="zero")
             # Made here, the bounds are constants of the compiled update and not its arguments, which cost time.
             high, mask = tf.ones(self.actions.parameter_size), tf.constant(self.actions.mask)
@@ -295,32 +297,27 @@ class PDQN(OffPolicyAgent):
                     f"strategy must return a gradient of shape {ascent.shape}, it returned {changed.shape}"
                 )
             gradient = tape.gradient(x, weights, -changed, unconnected_gradients="zero")
-            return gradient, -objective, _fraction(changed != ascent), _fraction(tf.abs(x) >= 1.0)
+            return gradient, -objectives, _fractions(changed != ascent), _fractions(tf.abs(x) >= 1.0)
 
         def update(state: TrainState, batch: Batch, rates: Rates) -> tuple[TrainState, Metrics]:
             step = state.step + 1.0
             q_state, actor_state = state.networks["q"], state.networks["actor"]
 
-            gradient, critic_loss, td_error, prediction = q_gradient(q_state.weights, batch, target(state, batch))
+            gradient, critic_losses, td_error, prediction = q_gradient(q_state.weights, batch, target(state, batch))
             gradient = clip_by_norm(gradient, self.max_grad_norm)
             q_state = adam(q_state, gradient, rates["learning_rate"], step)
 
-            gradient, actor_loss, changed, at_bound = actor_gradient(
+            gradient, actor_losses, changed, at_bound = actor_gradient(
                 actor_state.weights, q_state.weights, batch, td_error, step
             )
             gradient = clip_by_norm(gradient, self.max_grad_norm)
             actor_state = adam(actor_state, gradient, rates["actor_learning_rate"], step)
 
             networks = {"q": polyak(q_state, self.tau), "actor": polyak(actor_state, self.actor_tau)}
-            metrics = (
-                critic_loss,
-                actor_loss,
-                tf.reduce_mean(prediction),
-                tf.reduce_mean(tf.abs(td_error)),
-                changed,
-                at_bound,
-            )
-            return TrainState(networks, step), dict(zip(self.metric_names, metrics, strict=True))
+            # One mean of all, for each costs as much as one.
+            metrics = tf.stack([critic_losses, actor_losses, prediction, tf.abs(td_error), changed, at_bound])
+            means = tf.unstack(tf.reduce_mean(metrics, 1))
+            return TrainState(networks, step), dict(zip(self.metric_names, means, strict=True))
 
         return update
 
@@ -352,6 +349,6 @@ def _huber(error: tf.Tensor) -> tf.Tensor:
     return tf.where(size <= 1.0, 0.5 * tf.square(error), size - 0.5)
 
 
-def _fraction(condition: tf.Tensor) -> tf.Tensor:
-    """The fraction of true elements; 0 of none."""
-    return tf.math.divide_no_nan(tf.reduce_sum(tf.cast(condition, tf.float32)), tf.cast(tf.size(condition), tf.float32))
+def _fractions(condition: tf.Tensor) -> tf.Tensor:
+    """The fraction of true elements in each row; 0 of none."""
+    return tf.reduce_sum(tf.cast(condition, tf.float32), 1) / max(condition.shape[1], 1)

@@ -29,7 +29,8 @@ from pamdp_agents.environments import TrainingEnvironments
 # TensorFlow has no public name for where its Python code ends and its execution begins.
 PARTS: tuple[tuple[str, Callable[[PDQN], Any], str], ...] = (
     ("environment's step", lambda agent: agent.env, "step"),
-    ("around it: action translated, observation scaled and checked", lambda agent: TrainingEnvironments, "step"),
+    ("before it: action in the environment's units", lambda agent: TrainingEnvironments, "start_step"),
+    ("after it: observation scaled and checked", lambda agent: TrainingEnvironments, "finish_step"),
     ("acting greedily", lambda agent: agent, "_greedy"),
     ("exploring", lambda agent: agent, "_explore"),
     ("storing", lambda agent: agent.replay_buffer, "add"),
