@@ -286,6 +286,7 @@ class SB3VectorEnvironment(EnvironmentKind):
 
     def __init__(self, env: Any) -> None:
         super().__init__(env, env.num_envs)
+        self._is_async = hasattr(env, "step_async")
 
     @property
     def name(self) -> str:
@@ -306,11 +307,14 @@ class SB3VectorEnvironment(EnvironmentKind):
 
     def start_step(self, actions: Any) -> None:
         """Takes a list of n actions."""
-        self.env.step_async(actions)
+        self._actions = actions
+        if self._is_async:
+            self.env.step_async(actions)
 
     def finish_step(self) -> Outcome:
         """Returns what the step gave."""
-        observations, rewards, dones, infos = self.env.step_wait()
+        result = self.env.step_wait() if self._is_async else self.env.step(self._actions)
+        observations, rewards, dones, infos = result
         self.episode_starts = dones = np.array(dones, dtype=bool)
         truncated = np.array([bool(info.get("TimeLimit.truncated")) for info in infos]) & dones
         final_observations = {

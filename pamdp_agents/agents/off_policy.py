@@ -198,17 +198,17 @@ class OffPolicyAgent(Agent):
         env = self.env  # Stable-Baselines3's callbacks find it in locals
         callback.on_training_start(locals(), globals())
         try:
-            going_on, due = True, 0
+            going_on, due = True, None
             while going_on and self.num_timesteps < total_timesteps:
                 before = self.num_timesteps
                 going_on = yield from self._collect(callback, log_interval, due)
-                due = 0
+                due = None
                 if going_on and self.num_timesteps > self.learning_starts:
                     due = self.num_timesteps - before if self.gradient_steps == -1 else self.gradient_steps
-                if due and self.n_envs == 1:
+                if due is not None and self.n_envs == 1:
                     yield due
-                    due = 0
-            if due:
+                    due = None
+            if due is not None:
                 yield due
         finally:
             callback.on_training_end()
@@ -218,7 +218,7 @@ class OffPolicyAgent(Agent):
         return self.train_freq if isinstance(self.train_freq, tuple) else (self.train_freq, "step")
 
     def _collect(
-        self, callback: callbacks.BaseCallback, log_interval: int | None, due: int
+        self, callback: callbacks.BaseCallback, log_interval: int | None, due: int | None
     ) -> Generator[int, None, bool]:
         """Makes ``train_freq`` steps or episodes and stores them; returns False if a callback says stop.
 
@@ -232,9 +232,9 @@ class OffPolicyAgent(Agent):
         callback.on_rollout_start()
         while (num_collected_steps if unit == "step" else num_collected_episodes) < frequency:
             k, x = self._start_step(environment)
-            if due:
+            if due is not None:
                 yield due
-                due = 0
+                due = None
             step = self._finish_step(environment, k, x)
             num_collected_steps += 1
             num_collected_episodes += int(np.count_nonzero(step.ended))
