@@ -131,11 +131,11 @@ class TrainingEnvironments:
                 original = final if self.normalization is None else self.normalization.original(final)
                 after[i] = self._transform(original)
                 self._check(after[i], original, f"step {timestep}", actions)
-        self.episode_returns += np.where(played, rewards, 0.0)
+        self.episode_returns += rewards * played
         self.episode_lengths += played
         ended = (outcome.terminated | outcome.truncated) & played
         infos = outcome.infos
-        for i in np.flatnonzero(ended).tolist():
+        for i in ended.nonzero()[0].tolist():
             given = infos[i].get("episode")
             if not (isinstance(given, dict) and {"r", "l"} <= given.keys()):  # Gymnasium's and SB3's recorders give it
                 seconds = round(time.perf_counter() - self._start, 6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -54,6 +55,7 @@ class JointLearner:
         if given or self._states is None:
             self._states = tf.stack(self._views)
         self._pending = self._pool.submit(self._run)
+        time.sleep(1e-5)  # lets the other thread begin now
 
     def finish(self) -> Iterator[tuple[int, np.ndarray]]:
         """Waits for the updates, if any were started, and gives the learners their new states, one after the other.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -118,6 +119,9 @@ def train_together(
     middle = (len(agents) + 1) // 2
     total = total_timesteps * len(agents)
     with contextlib.ExitStack() as stack:
+        # A thread that comes back from TensorFlow soon gets its turn: Python's own turns are longer than an update.
+        stack.callback(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(1e-4)
         pool = stack.enter_context(ThreadPoolExecutor(1))
         bar = stack.enter_context(tqdm(total=total, unit=" steps", disable=not progress_bar))
         trainings = [

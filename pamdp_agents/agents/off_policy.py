@@ -237,8 +237,9 @@ class OffPolicyAgent(Agent):
                 due = None
             step = self._finish_step(environment, k, x)
             num_collected_steps += 1
-            num_collected_episodes += int(np.count_nonzero(step.ended))
-            log = self._end_episodes(step, log_interval)
+            ended = step.ended.nonzero()[0].tolist()
+            num_collected_episodes += len(ended)
+            log = self._end_episodes(step, ended, log_interval)
             new_obs = environment.reset_ended(self.num_timesteps)
             callback.update_locals(
                 {
@@ -293,10 +294,10 @@ class OffPolicyAgent(Agent):
             done = self.num_timesteps / (self.exploration_fraction * self._total_timesteps)
         return schedules.linear_schedule(self.exploration_initial_eps, self.exploration_final_eps, done)
 
-    def _end_episodes(self, step: Step, log_interval: int | None) -> bool:
+    def _end_episodes(self, step: Step, ended: Sequence[int], log_interval: int | None) -> bool:
         """Counts the episodes that the step ended; returns whether it is time for a log dump."""
         log = False
-        for i in np.flatnonzero(step.ended):
+        for i in ended:
             self._episode_num += 1
             self._noises[i].reset()
             episode = step.infos[i]["episode"]
