@@ -68,6 +68,7 @@ class EnvironmentKind(ABC):
 
     is_vector = True
     resets_in_next_step = False
+    _is_async = False
     episode_starts: NDArray[np.bool_]
 
     def __init__(self, env: Any, num_envs: int) -> None:
@@ -105,6 +106,16 @@ class EnvironmentKind(ABC):
     @abstractmethod
     def finish_step(self) -> Outcome:
         """Returns what the step gave that was started."""
+
+    def _send(self, actions: Any) -> None:
+        """Hands over what the environment's own step takes; in other processes, the step begins."""
+        self._sent = actions
+        if self._is_async:
+            self.env.step_async(actions)
+
+    def _receive(self) -> Any:
+        """Returns what the environment's own step returns."""
+        return self.env.step_wait() if self._is_async else self.env.step(self._sent)
 
     def step(self, actions: Any) -> Outcome:
         """Starts a step and waits for it."""
@@ -166,7 +177,8 @@ class SingleEnvironment(EnvironmentKind):
 
     def start_step(self, actions: Sequence[Any]) -> None:
         """Takes one action in a list."""
-        [self._action] = actions
+        [action] = actions
+        self._send(action)
 
     def finish_step(self) -> Outcome:
         """Returns what the step gave.
@@ -174,7 +186,7 @@ class SingleEnvironment(EnvironmentKind):
         Raises:
             TypeError: The environment's step does not return Gymnasium's five values, or the reward is None.
         """
-        result = self.env.step(self._action)
+        result = self._receive()
         has_five = isinstance(result, tuple) and len(result) == 5
         if not has_five or result[1] is None or not isinstance(result[4], dict):
             raise TypeError(
@@ -243,15 +255,12 @@ class GymnasiumVectorEnvironment(EnvironmentKind):
 
     def start_step(self, actions: Any) -> None:
         """Takes n actions: a list of n, or a batch of the vector environment's action space."""
-        self._actions = batch_actions(self.env, actions)
-        if self._is_async:
-            self.env.step_async(self._actions)
+        self._send(batch_actions(self.env, actions))
 
     def finish_step(self) -> Outcome:
         """Returns what the step gave."""
         played = ~self.pending_resets
-        result = self.env.step_wait() if self._is_async else self.env.step(self._actions)
-        observations, rewards, terminated, truncated, infos = result
+        observations, rewards, terminated, truncated, infos = self._receive()
         self._ended = np.logical_or(terminated, truncated)
         split = split_infos(infos, self.num_envs)
         if self._miscounts:
@@ -307,14 +316,11 @@ class SB3VectorEnvironment(EnvironmentKind):
 
     def start_step(self, actions: Any) -> None:
         """Takes a list of n actions."""
-        self._actions = actions
-        if self._is_async:
-            self.env.step_async(actions)
+        self._send(actions)
 
     def finish_step(self) -> Outcome:
         """Returns what the step gave."""
-        result = self.env.step_wait() if self._is_async else self.env.step(self._actions)
-        observations, rewards, dones, infos = result
+        observations, rewards, dones, infos = self._receive()
         self.episode_starts = dones = np.array(dones, dtype=bool)
         truncated = np.array([bool(info.get("TimeLimit.truncated")) for info in infos]) & dones
         final_observations = {
