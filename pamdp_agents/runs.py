@@ -118,7 +118,7 @@ def set_logger(agent: OffPolicyAgent, folder: Path, tensorboard: Path | None, ta
     agent.set_logger(Logger(str(folder), outputs))
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any] | list[Any]) -> None:
     """Writes a JSON file, whole or not at all.
 
     Raises:

@@ -6,14 +6,15 @@ Prints one table and, with ``--json``, writes the numbers. Each is the median of
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import tensorflow as tf
 
 from pamdp_agents.benchmark import scaling, speed, step_profile
 from pamdp_agents.benchmark.cases import ALGORITHMS
 from pamdp_agents.benchmark.measuring import pivot, repeat_in_turn, select, table
+from pamdp_agents.runs import write_json
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -21,7 +22,7 @@ def make_parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--repeats", type=int, default=5, help="how often each measurement is repeated")
     shared.add_argument("--threads", type=int, default=1, help="TensorFlow's threads; 0: its own choice")
-    shared.add_argument("--json", help="a file to write the numbers to")
+    shared.add_argument("--json", type=Path, help="a file to write the numbers to")
     some = argparse.ArgumentParser(add_help=False)
     some.add_argument(
         "--only", default="", help="measure only what has this text in its name, such as 'learn, ' or 'Platform'"
@@ -68,8 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = repeat_in_turn(chosen, options.repeats)
     print(options.show(rows))
     if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump([row._asdict() for row in rows], file)
+        write_json(options.json, [row._asdict() for row in rows])
 
 
 if __name__ == "__main__":
