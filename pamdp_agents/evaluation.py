@@ -11,8 +11,9 @@ import numpy as np
 from gymnasium.wrappers import RecordEpisodeStatistics
 from numpy.typing import NDArray
 
-from pamdp_agents.environment_kinds import Environment, kind_of
-from pamdp_agents.validation import check_integer
+from pamdp_agents.checks import check_integer
+from pamdp_agents.environments.adapt import adapt
+from pamdp_agents.environments.adapter import Environment
 
 
 class Policy(Protocol):
@@ -83,7 +84,7 @@ def evaluate_policy(
             )  # fmt: skip
         finally:
             env.close()
-    environments = kind_of(env)
+    environments = adapt(env)
     is_monitor_wrapped = _is_monitor_wrapped(env)
     n_envs = environments.num_envs
     episode_rewards: list[float] = []

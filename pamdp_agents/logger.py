@@ -20,6 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 Values = dict[str, Any]
+
 Excluded = dict[str, tuple[str, ...]]
 
 

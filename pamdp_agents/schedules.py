@@ -1,6 +1,6 @@
 """Settings that change during training: numbers, or functions of the progress that remains, as in Stable-Baselines3.
 
-The progress that remains is 1 at the start of ``learn`` and 0 at its end.
+The progress that remains is 1 at the start of `learn` and 0 at its end.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pamdp_agents.validation import check_range
+from pamdp_agents.checks import check_range
 
 Schedule = Callable[[float], float]
 
@@ -21,7 +21,7 @@ class LinearSchedule:
 
     Args:
         start: Value at the start of training.
-        end: Value from ``end_fraction`` of the training on.
+        end: Value from `end_fraction` of the training on.
         end_fraction: Fraction of the training after which the end is reached, in (0, 1].
     """
 
@@ -42,14 +42,14 @@ def get(name: str, value: Any, to: float | None = None) -> float | Schedule:
 
     Args:
         name: The setting, for error messages.
-        value: A number; a function of the remaining progress; or :class:`LinearSchedule`'s arguments as a dict.
+        value: A number; a function of the remaining progress; or `LinearSchedule`'s arguments as a dict.
             Stable-Baselines3's and RL Zoo's constant and linear schedules become a number and a
-            :class:`LinearSchedule`.
+            `LinearSchedule`.
         to: The largest value accepted.
 
     Raises:
         TypeError: It is none of these.
-        ValueError: A value is below 0 or above ``to``, now or (for a function) at the start of training.
+        ValueError: A value is below 0 or above `to`, now or (for a function) at the start of training.
     """
     if isinstance(value, Mapping):
         try:
@@ -74,7 +74,7 @@ def get(name: str, value: Any, to: float | None = None) -> float | Schedule:
 
 
 def serialize(value: Any) -> Any:
-    """Returns the number or dict from which :func:`get` makes the setting again; None stays None.
+    """Returns the number or dict from which `get` makes the setting again; None stays None.
 
     Raises:
         TypeError: It is a function that no file can describe.
@@ -97,7 +97,7 @@ def current_value(name: str, value: float | Schedule, progress_remaining: float,
 
     Raises:
         TypeError: It is neither a number nor a function that gives one.
-        ValueError: The value is below 0 or above ``to``.
+        ValueError: The value is below 0 or above `to`.
     """
     if not callable(value):
         return check_range(name, value, at_least=0, to=to)
@@ -109,7 +109,7 @@ def current_value(name: str, value: float | Schedule, progress_remaining: float,
 
 
 def linear_schedule(initial: float, final: float, fraction_done: float) -> float:
-    """Returns the value a given fraction of the way from ``initial`` to ``final``, staying at ``final`` after it."""
+    """Returns the value a given fraction of the way from `initial` to `final`, staying at `final` after it."""
     return initial + min(max(fraction_done, 0.0), 1.0) * (final - initial)
 
 

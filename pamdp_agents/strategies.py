@@ -1,10 +1,10 @@
 """Gradient strategies: what happens to dL/dx before it flows into the parameter actor.
 
 A strategy is called with the gradient of the actor's objective with respect to its output (the ascent direction
-dQ/dx, shape [n, P]) and a :class:`StrategyContext`, and returns the gradient that the actor follows instead. It is
-pure TensorFlow, so it is compiled with the update; strategies compose with :class:`Chain`.
+dQ/dx, shape [n, P]) and a `StrategyContext`, and returns the gradient that the actor follows instead. It is
+pure TensorFlow, so it is compiled with the update; strategies compose with `Chain`.
 
-Any function ``f(gradient, context) -> gradient`` is a strategy too.
+Any function `f(gradient, context) -> gradient` is a strategy too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from pamdp_agents.validation import check_range
+from pamdp_agents.checks import check_range
 
 
 class StrategyContext(NamedTuple):
@@ -71,7 +71,7 @@ class GradientStrategy:
 
 
 class Unchanged(GradientStrategy):
-    """``"none"``: the gradient as it is."""
+    """`"none"`: the gradient as it is."""
 
     def __call__(self, gradient: tf.Tensor, context: StrategyContext) -> tf.Tensor:
         """Returns the gradient, float32 [n, P]."""
@@ -79,7 +79,7 @@ class Unchanged(GradientStrategy):
 
 
 class Inverting(GradientStrategy):
-    """``"inverting"``: the gradient shrinks towards the bound it points at and turns round beyond it.
+    """`"inverting"`: the gradient shrinks towards the bound it points at and turns round beyond it.
 
     References:
         Hausknecht & Stone, "Deep Reinforcement Learning in Parameterized Action Space", ICLR 2016
@@ -93,7 +93,7 @@ class Inverting(GradientStrategy):
 
 
 class Zeroing(GradientStrategy):
-    """``"zeroing"``: no gradient where the parameter is at or past a bound and the gradient points outward.
+    """`"zeroing"`: no gradient where the parameter is at or past a bound and the gradient points outward.
 
     References:
         Hausknecht & Stone 2016 (arXiv 1511.04143), section 5, "Zeroing Gradients".
@@ -106,7 +106,7 @@ class Zeroing(GradientStrategy):
 
 
 class Squashing(Unchanged):
-    """``"squashing"``: the actor ends in tanh scaled to the bounds; the gradient itself is left as it is.
+    """`"squashing"`: the actor ends in tanh scaled to the bounds; the gradient itself is left as it is.
 
     References:
         Hausknecht & Stone 2016 (arXiv 1511.04143), section 5, "Squashing Gradients".
@@ -116,7 +116,7 @@ class Squashing(Unchanged):
 
 
 class SignReversal(GradientStrategy):
-    """``"sign_reversal"``: where the TD error is negative, the taken action's gradient is reversed and scaled.
+    """`"sign_reversal"`: where the TD error is negative, the taken action's gradient is reversed and scaled.
 
     Args:
         factor: What the reversed gradient is multiplied by.
@@ -132,7 +132,7 @@ class SignReversal(GradientStrategy):
 
 
 class SelectiveClipping(GradientStrategy):
-    """``"selective_clipping"``: the taken action's gradient is dropped where the TD error is not above a threshold.
+    """`"selective_clipping"`: the taken action's gradient is dropped where the TD error is not above a threshold.
 
     Args:
         threshold: TD errors above this keep their gradient.
@@ -148,7 +148,7 @@ class SelectiveClipping(GradientStrategy):
 
 
 class PseudoInverse(GradientStrategy):
-    """``"pseudo_inverse"``: the taken action's gradient is scaled by its parameter and by the TD error's sign.
+    """`"pseudo_inverse"`: the taken action's gradient is scaled by its parameter and by the TD error's sign.
 
     Args:
         factor: The weight of the TD error's sign.
@@ -164,10 +164,10 @@ class PseudoInverse(GradientStrategy):
 
 
 class Chain(GradientStrategy):
-    """``"chain"``: strategies one after the other, left to right.
+    """`"chain"`: strategies one after the other, left to right.
 
     Args:
-        *strategies: Strategies, or anything that :func:`get` takes.
+        *strategies: Strategies, or anything that `get` takes.
     """
 
     def __init__(self, *strategies: Any):
@@ -193,7 +193,7 @@ class Chain(GradientStrategy):
 
 
 def chain(*strategies: Any) -> Chain:
-    """Returns the strategy that applies the given ones left to right; see :class:`Chain`."""
+    """Returns the strategy that applies the given ones left to right; see `Chain`."""
     return Chain(*strategies)
 
 
@@ -210,11 +210,11 @@ STRATEGIES: dict[str, type[GradientStrategy]] = {
 
 
 def get(identifier: str | Mapping[str, Any] | Sequence[Any] | Strategy) -> Strategy:
-    """Returns the strategy that an identifier means, as ``keras.optimizers.get`` does for optimisers.
+    """Returns the strategy that an identifier means, as `keras.optimizers.get` does for optimisers.
 
     Args:
-        identifier: A name (``"inverting"``), a configuration (``{"name": "sign_reversal", "factor": 0.2}``), a list
-            of identifiers (a chain), a :class:`GradientStrategy`, or any function of (gradient, context).
+        identifier: A name (`"inverting"`), a configuration (`{"name": "sign_reversal", "factor": 0.2}`), a list
+            of identifiers (a chain), a `GradientStrategy`, or any function of (gradient, context).
 
     Raises:
         ValueError: The name is unknown, or the configuration has arguments that the strategy doesn't take.
@@ -242,7 +242,7 @@ def get(identifier: str | Mapping[str, Any] | Sequence[Any] | Strategy) -> Strat
 
 
 def serialize(strategy: Strategy) -> dict[str, Any]:
-    """Returns the configuration from which :func:`get` makes the strategy again.
+    """Returns the configuration from which `get` makes the strategy again.
 
     Raises:
         TypeError: It is a user's own function or class, which has no name here.

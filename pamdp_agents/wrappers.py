@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import ArrayLike, NDArray
 
-from pamdp_agents.spaces import ParameterizedActionSpace
+from pamdp_agents.spaces.parameterized import ParameterizedActionSpace
 
 
 class _ParameterizedActionWrapper(gym.ActionWrapper[Any, Any, Any], gym.utils.RecordConstructorArgs):

@@ -10,10 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import RecordEpisodeStatistics
 
-from pamdp_agents.callbacks import (
-    BaseCallback,
-    as_callback,
-)
+from pamdp_agents.callbacks import BaseCallback, as_callback
 from pamdp_agents.logger import Logger, configure
 
 

@@ -24,7 +24,7 @@ class Target(gym.Env):
 
 
 class Corridor(gym.Env):
-    """Counts its own steps; ends after ``length`` of them, by termination or by truncation."""
+    """Counts its own steps; ends after `length` of them, by termination or by truncation."""
 
     observation_space = gym.spaces.Box(0, 100, (1,))
     action_space = gym.spaces.Tuple((gym.spaces.Discrete(1), gym.spaces.Tuple([gym.spaces.Box(-1, 1, (1,))])))
@@ -51,8 +51,8 @@ class Corridor(gym.Env):
 class Numbered(gym.Env):
     """Observes (label, episode, t), so that every transition tells where it belongs; pays label + t.
 
-    Episode e lasts ``length + e % 2`` steps and ends by termination, or by truncation if e is odd. The same as a Dict
-    with ``as_dict``.
+    Episode e lasts `length + e % 2` steps and ends by termination, or by truncation if e is odd. The same as a Dict
+    with `as_dict`.
     """
 
     action_space = Target().action_space
@@ -81,7 +81,7 @@ class Numbered(gym.Env):
 class Pictures(gym.Env):
     """One-step episodes. A picture is bright on side k, 0 or 1: reward 1 − |x_k − 0.5| for that k, 0 for the other.
 
-    With ``turned``, observations are dicts of the picture and a number; where that is 1, the other side is rewarded.
+    With `turned`, observations are dicts of the picture and a number; where that is 1, the other side is rewarded.
     """
 
     action_space = gym.spaces.Tuple((gym.spaces.Discrete(2), gym.spaces.Tuple([gym.spaces.Box(-1, 1, (1,))] * 2)))

@@ -17,7 +17,7 @@ from pamdp_agents.benchmark.cases import PUBLISHED, make_agent
 from pamdp_agents.benchmark.learners import LearnerBenchmark
 from pamdp_agents.benchmark.measuring import Derived, Measurement, Row
 from pamdp_agents.benchmark.trainings import SeedsBenchmark, TrainingBenchmark
-from pamdp_agents.networks import NARROW
+from pamdp_agents.networks.layers import NARROW
 
 TINY = {"policy_kwargs": {"net_arch": [4]}, "batch_size": 2, "buffer_size": 50}
 

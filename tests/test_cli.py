@@ -15,9 +15,9 @@ import tensorflow as tf
 from PIL import Image, ImageSequence
 
 import pamdp_agents
-from pamdp_agents.cli import main
-from pamdp_agents.hyperparameters import tuned_table
-from pamdp_agents.plots import learning_curve
+from pamdp_agents.cli.main import main
+from pamdp_agents.experiments.plots import learning_curve
+from pamdp_agents.presets.tuned import tuned_table
 
 PLATFORM = ["--algo", "mpdqn", "--env", "pamdp/Platform-v0"]
 SMALL = ["-n", "400", "--eval-episodes", "5"]

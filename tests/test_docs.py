@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pamdp_agents import MPDQN, PDQN, cli, strategies
+from pamdp_agents import MPDQN, PDQN, strategies
 from pamdp_agents.benchmark.__main__ import make_parser
+from pamdp_agents.cli import arguments, main
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.relative_to(ROOT).as_posix(): path for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
 TEXTS = {name: path.read_text(encoding="utf-8") for name, path in PAGES.items()}
 N_TIMESTEPS = 600  # the code of the pages is run as it is, but for longer trainings, which are cut to this
 
-# ``print(something)  # what is printed`` becomes a check of just that.
+# `print(something)  # what is printed` becomes a check of just that.
 CHECKED_PRINT = """
 def printed(value, expected):
     assert str(value) == expected, f"the page says {expected}, but it is {value}"
@@ -54,7 +55,7 @@ def run(code, folder):
 
 
 def as_one(arguments):
-    """``"a, b"`` as print would show them: one text."""
+    """`"a, b"` as print would show them: one text."""
     return f"(lambda *values: ' '.join(map(str, values)))({arguments})"
 
 
@@ -139,7 +140,7 @@ def commands(program):
 
 @pytest.mark.parametrize("page, words", commands("pamdp-agents"))
 def test_a_command_parses(page, words):
-    assert cli._parser().parse_args(words).run
+    assert arguments.make_parser().parse_args(words).run
 
 
 @pytest.mark.parametrize("page, words", [each for each in commands("python") if "pamdp_agents.benchmark" in each[1]])
@@ -158,7 +159,7 @@ def test_every_option_of_the_benchmarks_is_on_its_page(capsys):
 @pytest.mark.parametrize("command", ["train", "evaluate", "enjoy", "list"])
 def test_every_option_of_a_command_is_on_its_page(command, capsys):
     with pytest.raises(SystemExit):
-        cli.main([command, "--help"])
+        main.main([command, "--help"])
     for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z]", capsys.readouterr().out)) - {"--help"}:
         assert f"`{option}" in TEXTS["docs/command_line.md"], f"{command} {option}"
 
@@ -213,7 +214,7 @@ def test_the_strategies_table_has_every_strategy():
 
 
 def test_the_saved_files_table_has_every_member_and_entry():
-    from pamdp_agents.agents.saveable import _ENTRIES
+    from pamdp_agents.base.saveable import _ENTRIES
 
     page = section("docs/files.md", "What is in the zip")
     for name in (

@@ -10,7 +10,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from gymnasium.wrappers import RecordEpisodeStatistics, TransformReward
 from gymnasium.wrappers.vector import RecordEpisodeStatistics as VectorRecordEpisodeStatistics
 
-from pamdp_agents.environment_kinds import batch_actions
+from pamdp_agents.environments.gymnasium_vector import batch_actions
 from pamdp_agents.evaluation import evaluate_policy
 
 

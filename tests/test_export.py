@@ -17,7 +17,7 @@ import tensorflow as tf
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, OneOf, Tuple
 
 from pamdp_agents import MPDQN, PDQN
-from pamdp_agents.networks import JointQ
+from pamdp_agents.networks.q_networks import JointQ
 
 FORMATS = {"saved_model": "", "tflite": ".tflite", "onnx": ".onnx"}
 

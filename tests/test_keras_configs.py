@@ -11,8 +11,9 @@ import tensorflow as tf
 from environments import Target
 from keras.src.saving.serialization_lib import SafeModeScope
 
-from pamdp_agents import PDQN, keras_configs
-from pamdp_agents.saving import SavedFileError
+from pamdp_agents import PDQN
+from pamdp_agents.files import SavedFileError
+from pamdp_agents.networks import keras_configs
 
 layers = keras.layers
 

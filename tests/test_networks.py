@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pamdp_agents.networks import NUMPY_ACTIVATIONS, FlatNetwork, JointQ, MultiPassQ, ParameterActor
+from pamdp_agents.networks.activations import NUMPY_ACTIVATIONS
+from pamdp_agents.networks.models import FlatNetwork
+from pamdp_agents.networks.parameter_actor import ParameterActor
+from pamdp_agents.networks.q_networks import JointQ, MultiPassQ
 
 SIZES = [(1, 1, 1), (2, 1, 1), (3, 0, 2), (0, 0), (4,), (0, 3)]
 

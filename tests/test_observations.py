@@ -10,7 +10,7 @@ from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pamdp_agents.observations import ObservationTransform
+from pamdp_agents.spaces import ObservationTransform
 
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=80)
 

@@ -10,10 +10,13 @@ import tensorflow as tf
 from environments import Pictures, Target
 from gymnasium import spaces
 
-from pamdp_agents import MPDQN, PDQN, keras_configs
-from pamdp_agents.features import CombinedExtractor, FeaturesExtractor, NatureCNN, is_image_space
-from pamdp_agents.networks import FlatNetwork, JointQ, MultiPassQ, ParameterActor
-from pamdp_agents.observations import ObservationTransform
+from pamdp_agents import MPDQN, PDQN
+from pamdp_agents.networks import keras_configs
+from pamdp_agents.networks.features import CombinedExtractor, FeaturesExtractor, NatureCNN, is_image_space
+from pamdp_agents.networks.models import FlatNetwork
+from pamdp_agents.networks.parameter_actor import ParameterActor
+from pamdp_agents.networks.q_networks import JointQ, MultiPassQ
+from pamdp_agents.spaces import ObservationTransform
 
 layers = keras.layers
 SMALL = {"learning_starts": 50, "batch_size": 16, "buffer_size": 500, "exploration_fraction": 0.5}

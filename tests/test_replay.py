@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pamdp_agents.replay import Batch, ReplayBuffer, TransitionLayout
+from pamdp_agents.experience.replay import ReplayBuffer
+from pamdp_agents.experience.transition import Batch, TransitionLayout
 
 
 def filled(n, buffer_size=10, seed=0, at_once=1):

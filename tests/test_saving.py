@@ -15,7 +15,9 @@ from gymnasium import spaces
 
 from pamdp_agents import MPDQN, PDQN
 from pamdp_agents.exploration import GaussianNoise
-from pamdp_agents.saving import FORMAT_VERSION, SavedFileError, space_from_json, space_to_json
+from pamdp_agents.files import SavedFileError
+from pamdp_agents.files.archive import FORMAT_VERSION
+from pamdp_agents.files.space_json import space_from_json, space_to_json
 
 SMALL = {"policy_kwargs": {"net_arch": [16]}, "learning_starts": 50, "batch_size": 16, "buffer_size": 500}
 NOISE = {"name": "ornstein_uhlenbeck", "sigma": 0.2}

@@ -10,7 +10,7 @@ from environments import Corridor, Target
 
 from pamdp_agents import MPDQN, PDQN, schedules
 from pamdp_agents.exploration import GaussianNoise
-from pamdp_agents.saving import SavedFileError
+from pamdp_agents.files import SavedFileError
 from pamdp_agents.schedules import LinearSchedule, linear_schedule
 
 SMALL = {"policy_kwargs": {"net_arch": [8]}, "learning_starts": 4, "batch_size": 4, "seed": 0}
@@ -21,7 +21,7 @@ def square(progress_remaining):
 
 
 def followed(agent, steps, read):
-    """What ``read`` gives after each step of a training."""
+    """What `read` gives after each step of a training."""
     values = []
     agent.learn(steps, callback=lambda *_: values.append(read()))
     return values

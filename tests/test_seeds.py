@@ -12,7 +12,7 @@ from pamdp_agents.callbacks import BaseCallback
 from pamdp_agents.exploration import OrnsteinUhlenbeckNoise
 from pamdp_agents.logger import configure
 from pamdp_agents.schedules import LinearSchedule
-from pamdp_agents.seeds import train_seeds, train_together
+from pamdp_agents.training.together import train_seeds, train_together
 
 SMALL = {"policy_kwargs": {"net_arch": [16]}, "learning_starts": 20, "batch_size": 8}
 NO_UPDATES = SMALL | {"gradient_steps": 0}

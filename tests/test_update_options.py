@@ -7,8 +7,8 @@ import pytest
 from test_updates import Spaces
 
 from pamdp_agents import MPDQN, PDQN
-from pamdp_agents.learner import NetworkState, TrainState
-from pamdp_agents.replay import Batch
+from pamdp_agents.experience.transition import Batch
+from pamdp_agents.learning.train_state import NetworkState, TrainState
 
 SIZES = (1, 0, 3)  # of three actions' parameters
 OWNER = np.repeat(np.arange(3), SIZES)

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from pamdp_agents import MPDQN, PDQN
-from pamdp_agents.replay import TransitionLayout
+from pamdp_agents.experience.transition import TransitionLayout
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "updates.json").read_text())
 TOLERANCE = 1e-5

@@ -1,4 +1,4 @@
-"""``get_env()``: one Gymnasium environment seen through Stable-Baselines3's interface."""
+"""`get_env()`: one Gymnasium environment seen through Stable-Baselines3's interface."""
 
 import gymnasium as gym
 import numpy as np
@@ -7,8 +7,8 @@ from environments import Corridor, Numbered, Target
 from gymnasium.wrappers import TimeLimit
 
 from pamdp_agents import MPDQN
+from pamdp_agents.environments.single_as_vec_env import SingleVecEnv
 from pamdp_agents.evaluation import evaluate_policy
-from pamdp_agents.vec_env import SingleVecEnv
 
 SMALL = {"policy_kwargs": {"net_arch": [8]}, "learning_starts": 1000, "batch_size": 4, "seed": 0}
 

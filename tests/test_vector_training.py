@@ -11,7 +11,7 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from pamdp_agents import MPDQN
 from pamdp_agents.callbacks import BaseCallback
-from pamdp_agents.environment_kinds import split_infos
+from pamdp_agents.environments.gymnasium_vector import split_infos
 from pamdp_agents.exploration import OrnsteinUhlenbeckNoise
 
 SMALL = {"policy_kwargs": {"net_arch": [8]}, "batch_size": 4, "seed": 0}

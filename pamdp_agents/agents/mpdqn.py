@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from pamdp_agents.agents.pdqn import PDQN
-from pamdp_agents.networks import MultiPassQ
+from pamdp_agents.networks.q_networks import MultiPassQ
 
 
 class MPDQN(PDQN):
@@ -15,7 +15,7 @@ class MPDQN(PDQN):
 
     P-DQN whose Q-network sees one action's parameters at a time: K passes, pass k with all parameters but x_k set to
     0, and Q_k is output k of pass k. So dQ_k/dx_j = 0 for j ≠ k, and no action's value depends on parameters that
-    are not its own. Arguments, target and losses are those of :class:`~pamdp_agents.agents.pdqn.PDQN`.
+    are not its own. Arguments, target and losses are those of `PDQN`.
 
     References:
         Bester, James & Konidaris 2019, "Multi-Pass Q-Networks for Deep Reinforcement Learning with Parameterised

@@ -9,15 +9,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pamdp_agents import features, schedules, strategies
-from pamdp_agents.agents.off_policy import OffPolicyAgent
-from pamdp_agents.environment_kinds import Environment
-from pamdp_agents.exploration import ParameterNoise
-from pamdp_agents.learner import Metrics, Rates, TrainState, Update, adam, clip_by_norm, polyak
-from pamdp_agents.networks import FlatNetwork, JointQ, ParameterActor, values_of
-from pamdp_agents.replay import Batch
+from pamdp_agents import schedules, strategies
+from pamdp_agents.base.off_policy import OffPolicyAgent
+from pamdp_agents.checks import check_bool, check_choice, check_positive, check_range
+from pamdp_agents.environments.adapter import Environment
+from pamdp_agents.experience.transition import Batch
+from pamdp_agents.exploration.noise import ParameterNoise
+from pamdp_agents.learning.losses import fractions, huber
+from pamdp_agents.learning.optimizers import adam, clip_by_norm, polyak
+from pamdp_agents.learning.train_state import Metrics, Rates, TrainState, Update
+from pamdp_agents.networks import features
+from pamdp_agents.networks.models import FlatNetwork
+from pamdp_agents.networks.parameter_actor import ParameterActor
+from pamdp_agents.networks.q_networks import JointQ, values_of
 from pamdp_agents.schedules import Schedule
-from pamdp_agents.validation import check_bool, check_choice, check_positive, check_range
 
 ActorLossWeighting = Literal["sum", "average", "weighted", "random_weighted"]
 
@@ -31,54 +36,54 @@ class PDQN(OffPolicyAgent):
 
     * Target: y = r + γ(1 − terminated)·max_k Q'(s', μ'(s'))_k, where ' marks the target networks.
     * The Q-network minimises the error of Q(s, x)_k, with k and x from the replay buffer, against y.
-    * The actor ascends the batch mean of Σ_k Q(s, μ(s))_k; ``strategy`` changes the gradient that reaches μ(s).
+    * The actor ascends the batch mean of Σ_k Q(s, μ(s))_k; `strategy` changes the gradient that reaches μ(s).
 
     Args:
-        policy: ``"MlpPolicy"`` (observations flattened), ``"CnnPolicy"`` (images) or ``"MultiInputPolicy"`` (Dict and
-            Tuple observations, with images or not); see :mod:`pamdp_agents.features`.
-        env: A Gymnasium environment, its id, a Gymnasium vector environment, a Stable-Baselines3 ``VecEnv``, or None
-            (only to load an agent or to be given one later by ``set_env``).
+        policy: `"MlpPolicy"` (observations flattened), `"CnnPolicy"` (images) or `"MultiInputPolicy"` (Dict and
+            Tuple observations, with images or not); see `pamdp_agents.networks.features`.
+        env: A Gymnasium environment, its id, a Gymnasium vector environment, a Stable-Baselines3 `VecEnv`, or None
+            (only to load an agent or to be given one later by `set_env`).
         learning_rate: Adam's step size for the Q-network, at least 0: a number, or a schedule, which is a function of
-            the progress that remains (1 at the start of ``learn``, 0 at its end); see :mod:`pamdp_agents.schedules`.
+            the progress that remains (1 at the start of `learn`, 0 at its end); see `pamdp_agents.schedules`.
         buffer_size: Number of transitions in the replay buffer.
         learning_starts: Environment steps before the first update; until then the discrete action is random (ε = 1).
         batch_size: Transitions in one update.
         tau: Polyak coefficient of the Q-network's target, in (0, 1].
         gamma: Discount factor γ, in [0, 1].
-        train_freq: Steps between updates, each of all parallel environments: a number, or ``(number, "step")``; or
-            ``(number, "episode")``, with one environment only.
+        train_freq: Steps between updates, each of all parallel environments: a number, or `(number, "step")`; or
+            `(number, "episode")`, with one environment only.
         gradient_steps: Updates made then, all in one compiled call; −1: as many as environment steps were made since
             the last ones, over all parallel environments.
-        policy_kwargs: ``net_arch`` (hidden units: a list for both networks, or ``{"pi": [...], "qf": [...]}``; default
-            [256]), ``activation_fn`` (default "relu"), ``q_output_initializer`` and ``actor_output_initializer``
-            (Keras initialisers, or their configurations), ``features_extractor`` (a Keras model of your own, in place
+        policy_kwargs: `net_arch` (hidden units: a list for both networks, or `{"pi": [...], "qf": [...]}`; default
+            [256]), `activation_fn` (default "relu"), `q_output_initializer` and `actor_output_initializer`
+            (Keras initialisers, or their configurations), `features_extractor` (a Keras model of your own, in place
             of the policy's, that maps observations [n, ...] to features [n, F]; or its configuration).
         stats_window_size: Episodes over which the logged returns are averaged.
         tensorboard_log: Folder for TensorBoard's logs, or None.
         verbose: 0 silent, 1 prints the settings and the log table.
         seed: Seed of the weights, the exploration, the replay samples and the environment.
-        device: ``"auto"``, ``"cpu"``, ``"gpu"`` or a TensorFlow device name.
+        device: `"auto"`, `"cpu"`, `"gpu"` or a TensorFlow device name.
         strategy: How the gradient that reaches the action-parameters is changed; see
-            :mod:`pamdp_agents.strategies`.
+            `pamdp_agents.strategies`.
         actor_learning_rate: Adam's step size for the parameter actor, a number or a schedule.
         actor_tau: Polyak coefficient of the actor's target, in (0, 1].
         exploration_initial_eps: ε at the start.
         exploration_final_eps: ε at the end of its linear fall.
-        exploration_fraction: Fraction of ``total_timesteps`` over which ε falls, in (0, 1].
+        exploration_fraction: Fraction of `total_timesteps` over which ε falls, in (0, 1].
         exploration_episodes: If given, ε falls over this many episodes instead.
         exploration_schedule: If given, ε as a function of the progress that remains, in place of the four above.
-        action_noise: ``"uniform"``, ``"gaussian"``, ``"ornstein_uhlenbeck"``, a configuration or an object; see
-            :mod:`pamdp_agents.exploration`.
+        action_noise: `"uniform"`, `"gaussian"`, `"ornstein_uhlenbeck"`, a configuration or an object; see
+            `pamdp_agents.exploration`.
         max_grad_norm: Each network's gradient is scaled down to this norm; None: not clipped.
-        loss: ``"mse"`` or ``"huber"`` (threshold 1).
+        loss: `"mse"` or `"huber"` (threshold 1).
         double_q: Choose the target's k by the online networks (double Q-learning). Off in the published agents.
         reward_scale: What rewards are multiplied by before they are stored.
         passthrough: Fixed linear map from the scaled observation to initial parameters, added to the actor's output and
-            never trained: ``{"bias": [P], "weight": [P, D]}``.
+            never trained: `{"bias": [P], "weight": [P, D]}`.
         scale_observations: Scale observations to [−1, 1] from the observation space's finite bounds; or a list of those
-            keys of a Dict that are to be scaled. What ``VecNormalize`` normalises is never scaled.
-        actor_loss_weighting: Weights of the terms of the actor's sum over k: ``"sum"`` (1), ``"average"`` (1/K),
-            ``"weighted"`` (k's frequency in the batch), ``"random_weighted"`` (uniform, unit norm, new in each update).
+            keys of a Dict that are to be scaled. What `VecNormalize` normalises is never scaled.
+        actor_loss_weighting: Weights of the terms of the actor's sum over k: `"sum"` (1), `"average"` (1/K),
+            `"weighted"` (k's frequency in the batch), `"random_weighted"` (uniform, unit norm, new in each update).
         actor_loss_indexed: Keep only the taken k's term of that sum.
 
     Raises:
@@ -256,7 +261,7 @@ class PDQN(OffPolicyAgent):
                 tape.watch(weights)
                 prediction = q(weights, batch.s, batch.x, batch.k)
                 td_error = y - prediction
-                losses = _huber(td_error) if self.loss == "huber" else tf.square(td_error)
+                losses = huber(td_error) if self.loss == "huber" else tf.square(td_error)
                 loss = tf.reduce_mean(losses)
             return tape.gradient(loss, weights), losses, td_error, prediction
 
@@ -297,7 +302,7 @@ class PDQN(OffPolicyAgent):
                     f"strategy must return a gradient of shape {ascent.shape}, it returned {changed.shape}"
                 )
             gradient = tape.gradient(x, weights, -changed, unconnected_gradients="zero")
-            return gradient, -objectives, _fractions(changed != ascent), _fractions(tf.abs(x) >= 1.0)
+            return gradient, -objectives, fractions(changed != ascent), fractions(tf.abs(x) >= 1.0)
 
         def update(state: TrainState, batch: Batch, rates: Rates) -> tuple[TrainState, Metrics]:
             step = state.step + 1.0
@@ -340,15 +345,5 @@ def _compile_greedy(q: FlatNetwork, actor: FlatNetwork, n_observations: int) -> 
 
 
 CACHED_ROWS = 128  # as many observations as have their hidden layers within the processor's cache
+
 WEIGHTINGS = ("sum", "average", "weighted", "random_weighted")
-
-
-def _huber(error: tf.Tensor) -> tf.Tensor:
-    """Half the square up to 1, linear beyond it."""
-    size = tf.abs(error)
-    return tf.where(size <= 1.0, 0.5 * tf.square(error), size - 0.5)
-
-
-def _fractions(condition: tf.Tensor) -> tf.Tensor:
-    """The fraction of true elements in each row; 0 of none."""
-    return tf.reduce_sum(tf.cast(condition, tf.float32), 1) / max(condition.shape[1], 1)

@@ -1,6 +1,6 @@
-"""The benchmarks' command line: ``python -m pamdp_agents.benchmark speed``, ``scaling`` or ``profile``.
+"""The benchmarks' command line: `python -m pamdp_agents.benchmark speed`, `scaling` or `profile`.
 
-Prints one table and, with ``--json``, writes the numbers. Each is the median of repeats with its spread.
+Prints one table and, with `--json`, writes the numbers. Each is the median of repeats with its spread.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tensorflow as tf
 from pamdp_agents.benchmark import scaling, speed, step_profile
 from pamdp_agents.benchmark.cases import ALGORITHMS
 from pamdp_agents.benchmark.measuring import pivot, repeat_in_turn, select, table
-from pamdp_agents.runs import write_json
+from pamdp_agents.files.atomic import write_json
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -10,7 +10,9 @@ import pamdp_agents
 from pamdp_agents.agents.pdqn import PDQN
 
 ALGORITHMS = ("MPDQN", "PDQN")
+
 DOMAINS = {"pamdp/Platform-v0": "platform", "pamdp/Goal-v0": "goal"}
+
 PUBLISHED: dict[str, dict[str, Any]] = {
     "pamdp/Platform-v0": {"policy_kwargs": {"net_arch": [128]}, "batch_size": 128, "buffer_size": 10_000},
     "pamdp/Goal-v0": {"policy_kwargs": {"net_arch": [256]}, "batch_size": 128, "buffer_size": 20_000},

@@ -7,7 +7,7 @@ from gymnasium.spaces import Box
 
 from pamdp_agents.agents.pdqn import PDQN
 from pamdp_agents.benchmark.measuring import median_seconds
-from pamdp_agents.replay import Batch
+from pamdp_agents.experience.transition import Batch
 
 N_OBSERVATIONS = 1000  # different ones to act on
 
@@ -28,7 +28,7 @@ class LearnerBenchmark:
         agent.replay_buffer.add(Batch(self._uniform(n, size), k, x, rewards, self._uniform(n, size), terminated))
 
     def steps_per_second(self, steps: int, fused: int) -> float:
-        """Returns steps per second, with as many updates as steps, ``fused`` of them in one call."""
+        """Returns steps per second, with as many updates as steps, `fused` of them in one call."""
         self.agent._train(fused)  # compiled before the clock starts
 
         def rounds() -> None:
@@ -40,7 +40,7 @@ class LearnerBenchmark:
         return steps / median_seconds(rounds, 1)
 
     def update_microseconds(self, fused: int, calls: int, most_seconds: float = np.inf) -> float:
-        """Returns the microseconds of an update, ``fused`` of them in one call, without acting and sampling."""
+        """Returns the microseconds of an update, `fused` of them in one call, without acting and sampling."""
         agent = self.agent
         rows = agent.replay_buffer.sample(fused, agent.batch_size)
         rates = dict.fromkeys(agent.rate_names, 1e-4)
@@ -48,12 +48,12 @@ class LearnerBenchmark:
         return 1e6 / fused * median_seconds(lambda: agent.learner.train(rows, rates), calls, most_seconds)
 
     def predict_milliseconds(self, calls: int) -> float:
-        """Returns the median milliseconds of ``predict`` for one observation."""
+        """Returns the median milliseconds of `predict` for one observation."""
         observation = self._raw_observations(1)[0]
         return 1e3 * median_seconds(lambda: self.agent.predict(observation, deterministic=True), calls)
 
     def predict_batch(self, n: int, calls: int) -> float:
-        """Returns observations per second of ``predict`` for n of them."""
+        """Returns observations per second of `predict` for n of them."""
         observations = self._raw_observations(n)
         return n / median_seconds(lambda: self.agent.predict(observations, deterministic=True), calls)
 

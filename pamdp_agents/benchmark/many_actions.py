@@ -9,8 +9,11 @@ import numpy as np
 from gymnasium import spaces
 
 PARAMETERS = 2  # of each discrete action
+
 N_OBSERVATIONS = 10
+
 EPISODE_STEPS = 20
+
 ENV_ID = "benchmark/ManyActions-v0"
 
 
@@ -36,7 +39,7 @@ class ManyActions(gym.Env):
         return self._draw(), {}
 
     def step(self, action: tuple[int, Any]) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Returns what Gymnasium's ``step`` returns."""
+        """Returns what Gymnasium's `step` returns."""
         k, parameters = action
         reward = -float(np.abs(parameters[k] - self._target).sum())
         return self._draw(), reward, False, False, {}

@@ -70,7 +70,7 @@ def select(entries: Sequence[Entry], only: str) -> list[Entry]:
 
 
 def repeat_in_turn(entries: Sequence[Entry], repeats: int) -> list[Row]:
-    """Runs all measurements, each ``repeats`` times in turn, so that a busy spell does not fall on one of them alone.
+    """Runs all measurements, each `repeats` times in turn, so that a busy spell does not fall on one of them alone.
 
     Every second round goes through them backwards.
 
@@ -121,7 +121,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def pivot(rows: Sequence[Row]) -> str:
-    """Returns rows named ``"subject: column"`` as a table of one line for each subject: medians (lowest-highest)."""
+    """Returns rows named `"subject: column"` as a table of one line for each subject: medians (lowest-highest)."""
     lines: dict[str, dict[str, str]] = {}
     for what, unit, median, lowest, highest in rows:
         subject, _, column = what.partition(": ")

@@ -1,10 +1,12 @@
 """A script: how long products of matrices take in NumPy, with nothing around them.
 
-``processes.run_script("product_times.py", task)`` runs it. The task: a list of [batch, rows, inner, columns].
+`processes.run_script("product_times.py", task)` runs it. The task: a list of [batch, rows, inner, columns].
 
 NumPy, and not TensorFlow, so that the limit is the machine's: measured in TensorFlow, what its own products waste would
 be part of the limit. In a process of its own, since the number of NumPy's threads is fixed when it is imported.
 """
+
+from __future__ import annotations
 
 import functools
 import json
@@ -15,11 +17,12 @@ import time
 import numpy as np
 
 SAMPLES = 7
+
 SAMPLE_SECONDS = 2e-3
 
 
 def product_seconds(batch: int, rows: int, inner: int, columns: int) -> float:
-    """Returns the seconds of ``batch`` products [rows, inner] @ [inner, columns], without those of calling NumPy.
+    """Returns the seconds of `batch` products [rows, inner] @ [inner, columns], without those of calling NumPy.
 
     Outer products (inner = 1) are timed as the sum of two: for that NumPy calls BLAS, for one it takes a slower way.
     """

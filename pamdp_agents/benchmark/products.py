@@ -1,9 +1,9 @@
 """The products of matrices in one update: their shapes, operations, and how long they take alone.
 
-Counted is what the update computes, as :mod:`pamdp_agents.networks` and :mod:`pamdp_agents.agents.pdqn` have it: the
+Counted is what the update computes, as `pamdp_agents.networks` and `pamdp_agents.agents.pdqn` have it: the
 multi-pass Q-network's first layer computes the observation's part once, and each pass only its own parameters' rows;
 the Q-loss takes a single pass, that of the taken action. What is a product but is written as sums, where there are few
-columns or parameters (:data:`pamdp_agents.networks.NARROW`), counts as the product: the update needs that arithmetic,
+columns or parameters (`NARROW`), counts as the product: the update needs that arithmetic,
 however it is written.
 """
 
@@ -16,11 +16,12 @@ from typing import NamedTuple
 
 from pamdp_agents.agents.pdqn import PDQN
 from pamdp_agents.benchmark.processes import run_script
-from pamdp_agents.networks import JointQ, MultiPassQ, ParameterActor
+from pamdp_agents.networks.parameter_actor import ParameterActor
+from pamdp_agents.networks.q_networks import JointQ, MultiPassQ
 
 
 class Product(NamedTuple):
-    """``batch`` products [rows, inner] @ [inner, columns]."""
+    """`batch` products [rows, inner] @ [inner, columns]."""
 
     batch: int
     rows: int

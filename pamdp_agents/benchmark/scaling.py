@@ -15,7 +15,9 @@ from pamdp_agents.benchmark.measuring import Derived, Entry, one, ratio
 from pamdp_agents.benchmark.processes import n_threads, run_script
 
 FUSED = (1, 16)  # updates in one call
+
 MOST_CALLS = 200  # in one measurement
+
 BUFFER_SIZE = 10_000
 
 

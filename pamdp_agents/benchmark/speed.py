@@ -1,4 +1,4 @@
-"""Speed: environments, learner, ``learn`` from end to end, many seeds, predictions, files and start-up."""
+"""Speed: environments, learner, `learn` from end to end, many seeds, predictions, files and start-up."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from pamdp_agents.benchmark.learners import LearnerBenchmark
 from pamdp_agents.benchmark.measuring import Derived, Entry, Measurement, median_seconds, one, ratio
 from pamdp_agents.benchmark.processes import baseline_steps, n_threads, run_script
 from pamdp_agents.benchmark.trainings import SeedsBenchmark, TrainingBenchmark
-from pamdp_agents.hyperparameters import tuned_settings
+from pamdp_agents.presets.tuned import tuned_settings
 
 FUSED = (1, 8, 64)  # updates in one call
+
 TRAININGS = ((1, 1, 1), (1, 8, 8), (16, 1, 16))  # n_envs, train_freq, gradient_steps: one update for each step
+
 N_SEEDS = 16
 
 
@@ -31,7 +33,7 @@ def measurements(steps: int, baseline: str | None) -> list[Entry]:
 
     Args:
         steps: Steps in each.
-        baseline: Command of another learner, with ``{domain}`` for ``platform`` or ``goal``; or None.
+        baseline: Command of another learner, with `{domain}` for `platform` or `goal`; or None.
     """
     found: list[Entry] = []
     for env_id, domain in DOMAINS.items():
@@ -143,9 +145,6 @@ def _of_seeds(algorithm: str, env_id: str, which: str, n: int, steps: int) -> li
     ]
 
 
-# ------------------------------------------------------------------------ what is measured
-
-
 def environment_steps(env_id: str, steps: int) -> float:
     """Returns environment steps per second with random actions, drawn beforehand."""
     env = gym.make(env_id)
@@ -161,7 +160,7 @@ def environment_steps(env_id: str, steps: int) -> float:
 
 
 def vector_environment_steps(env_id: str, num_envs: int, steps: int) -> float:
-    """Returns environment steps per second of ``num_envs`` environments together, with random actions."""
+    """Returns environment steps per second of `num_envs` environments together, with random actions."""
     envs = gym.make_vec(env_id, num_envs=num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
     envs.action_space.seed(0)
     actions = [envs.action_space.sample() for _ in range(max(steps // num_envs, 5))]

@@ -1,8 +1,10 @@
 """A script: a new process imports the library, makes agents, and makes the first update; how long, in how much memory.
 
-``processes.run_script("start_up.py", task)`` runs it. The task: ``algorithm``, ``env`` (an id), ``env_kwargs``,
-``settings`` of the constructor, ``agents`` (their number; several are trained together) and ``threads``.
+`processes.run_script("start_up.py", task)` runs it. The task: `algorithm`, `env` (an id), `env_kwargs`,
+`settings` of the constructor, `agents` (their number; several are trained together) and `threads`.
 """
+
+from __future__ import annotations
 
 import json
 import sys
@@ -45,7 +47,7 @@ def start_up(task: dict[str, Any]) -> dict[str, float]:
     if len(agents) == 1:
         agents[0].learn(1)
     else:
-        from pamdp_agents.seeds import train_together
+        from pamdp_agents.training.together import train_together
 
         train_together(agents, 1)
     updated = time.perf_counter()

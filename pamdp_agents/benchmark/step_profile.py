@@ -1,6 +1,6 @@
-"""Where the time of one step of ``learn`` goes, one environment and one update a step.
+"""Where the time of one step of `learn` goes, one environment and one update a step.
 
-Timers are put around the methods in :data:`PARTS` while the agent learns, from outside. Each part's time is its own:
+Timers are put around the methods in `PARTS` while the agent learns, from outside. Each part's time is its own:
 without that of the parts that it calls, and without the timers' work, which is between two readings of the clock that
 belong to no part; what cannot be put there (calling the timer) is measured with a function that does nothing, and
 subtracted. From one call of the environment's step to the next is one step. The rows are medians over the steps, each
@@ -22,15 +22,15 @@ from tensorflow.python import pywrap_tfe
 from pamdp_agents.agents.pdqn import PDQN
 from pamdp_agents.benchmark.measuring import Measurement
 from pamdp_agents.benchmark.trainings import TrainingBenchmark
-from pamdp_agents.compiled_update import CompiledUpdate
-from pamdp_agents.environments import TrainingEnvironments
+from pamdp_agents.environments.canonical import CanonicalEnvironments
+from pamdp_agents.learning.compiled_update import CompiledUpdate
 
 # What is timed: label, owner of the method given the agent, the method's name. The first one begins a step.
 # TensorFlow has no public name for where its Python code ends and its execution begins.
 PARTS: tuple[tuple[str, Callable[[PDQN], Any], str], ...] = (
     ("environment's step", lambda agent: agent.env, "step"),
-    ("before it: action in the environment's units", lambda agent: TrainingEnvironments, "start_step"),
-    ("after it: observation scaled and checked", lambda agent: TrainingEnvironments, "finish_step"),
+    ("before it: action in the environment's units", lambda agent: CanonicalEnvironments, "start_step"),
+    ("after it: observation scaled and checked", lambda agent: CanonicalEnvironments, "finish_step"),
     ("acting greedily", lambda agent: agent, "_greedy"),
     ("exploring", lambda agent: agent, "_explore"),
     ("storing", lambda agent: agent.replay_buffer, "add"),
@@ -40,6 +40,7 @@ PARTS: tuple[tuple[str, Callable[[PDQN], Any], str], ...] = (
     ("update, in TensorFlow's execution", lambda agent: pywrap_tfe, "TFE_Py_Execute"),
     ("weights for acting", lambda agent: agent.learner, "weights"),
 )
+
 OTHERS = (
     "the rest of the loop",
     "beyond the medians: ends of episodes, resets, logs, interruptions",
@@ -125,7 +126,7 @@ class StepProfile:
         self._training = TrainingBenchmark(algorithm, env_id, 1, 1, 1)
 
     def microseconds(self, steps: int) -> list[float]:
-        """Returns the microseconds of :data:`PARTS` and :data:`OTHERS`."""
+        """Returns the microseconds of `PARTS` and `OTHERS`."""
         without = 1e6 / self._training.steps_per_second(steps)
         with timers(self._training.agent) as found:
             self._training.agent.learn(steps, reset_num_timesteps=False)

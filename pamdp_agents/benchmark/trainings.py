@@ -1,4 +1,4 @@
-"""``learn`` from end to end: one agent, and many seeds at once.
+"""`learn` from end to end: one agent, and many seeds at once.
 
 Actions are random throughout, so that the environment's share does not change with what has been learned.
 """
@@ -14,9 +14,10 @@ from gymnasium.vector import AutoresetMode
 
 from pamdp_agents.agents.pdqn import PDQN
 from pamdp_agents.benchmark.cases import PUBLISHED, make_agent
-from pamdp_agents.seeds import train_together
+from pamdp_agents.training.together import train_together
 
 RANDOM = {"exploration_final_eps": 1.0, "learning_starts": 0}
+
 WARM_UP = 50  # steps until everything has been compiled and used
 
 
@@ -24,7 +25,7 @@ class TrainingBenchmark:
     """Environment, acting, storing and updates of one agent, of the published size where there is one.
 
     Args:
-        algorithm: Class name of the agent, ``"MPDQN"`` or ``"PDQN"``.
+        algorithm: Class name of the agent, `"MPDQN"` or `"PDQN"`.
         env_id: The environment.
         n_envs: Number of environments.
         train_freq: Steps of all environments between two rounds of updates.
@@ -90,7 +91,7 @@ class SeedsBenchmark:
 
 
 def learn_rate(agents: Sequence[PDQN], steps: int) -> float:
-    """Returns steps per second of agents that learn one after another, ``steps`` more each."""
+    """Returns steps per second of agents that learn one after another, `steps` more each."""
     before, start = _total(agents), time.perf_counter()
     for agent in agents:
         agent.learn(steps, reset_num_timesteps=False)

@@ -7,7 +7,7 @@ import torch
 from environments import Target
 
 from pamdp_agents import MPDQN
-from pamdp_agents.networks import TORCH_ACTIVATIONS
+from pamdp_agents.networks.activations import TORCH_ACTIVATIONS
 
 
 def make(**policy_kwargs):

@@ -1,0 +1,266 @@
+"""The agent's side of its environments: canonical actions in, scaled and checked observations out, episodes counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pamdp_agents.environments.adapter import EnvironmentAdapter
+from pamdp_agents.environments.vec_normalize import SampleNormalization, find_vec_normalize
+from pamdp_agents.spaces.observations import ObservationTransform
+from pamdp_agents.spaces.parameterized import ParameterizedActionSpace
+
+Float32 = NDArray[np.float32]
+
+
+class Step(NamedTuple):
+    """What one step of n environments gave.
+
+    Attributes:
+        actions: The actions as the environments took them.
+        raw_observations: The observations as the environments gave them, stacked.
+        before: The observations acted on, as they are stored, float32 [n, D].
+        after: Those that followed, float32 [n, D]; the last of its episode where an episode ended.
+        rewards: float64 [n], as the environments gave them.
+        stored_rewards: The same before `VecNormalize`, which is what is stored.
+        terminated: Whether the episode really ended, bool [n].
+        ended: Whether it ended in any way, bool [n].
+        played: False where the step was only a reset, bool [n].
+        infos: n infos; where an episode ended, with `"episode"`: {"r": return, "l": length, "t": seconds}.
+    """
+
+    actions: Any
+    raw_observations: Any
+    before: Float32
+    after: Float32
+    rewards: NDArray[np.float64]
+    stored_rewards: NDArray[np.float64]
+    terminated: NDArray[np.bool_]
+    ended: NDArray[np.bool_]
+    played: NDArray[np.bool_]
+    infos: list[dict[str, Any]]
+
+
+class CanonicalEnvironments:
+    """The n environments of an agent: one Gymnasium environment, or a vector environment of any kind.
+
+    Args:
+        kind: The environments, behind the interface of their kind.
+        observations: Scales their observations.
+        actions: Converts their actions.
+
+    Attributes:
+        observations: The current observations, float32 [n, D]; None where the next call must be `reset`: before
+            the first one, and after a step that failed or was interrupted.
+        episode_returns: Sum of rewards of each current episode, float64 [n].
+        episode_lengths: Steps of each current episode, int64 [n].
+        next_seed: The seed of the next reset, None for none.
+        normalization: What `VecNormalize` does to observations and rewards, or None.
+    """
+
+    def __init__(self, kind: EnvironmentAdapter, observations: ObservationTransform, actions: ParameterizedActionSpace):
+        self._kind, self._transform, self._actions = kind, observations, actions
+        self.num_envs, self.name = kind.num_envs, kind.name
+        vec_normalize = find_vec_normalize(kind.env)
+        self.normalization = None if vec_normalize is None else SampleNormalization(vec_normalize, observations)
+        self.observations: Float32 | None = None
+        self._stored: Float32 | None = None  # the same as they are stored: not normalised
+        self._ended = np.zeros(self.num_envs, dtype=bool)
+        self.episode_returns = np.zeros(self.num_envs)
+        self.episode_lengths = np.zeros(self.num_envs, dtype=np.int64)
+        self.next_seed: int | None = None
+        self._start = time.perf_counter()
+
+    def reset(self, timestep: int) -> None:
+        """Starts n new episodes.
+
+        Args:
+            timestep: Number of the last step, for error messages.
+
+        Raises:
+            TypeError: The environment's reset does not take a seed or does not return (observation, info).
+            ValueError: An observation is not finite.
+        """
+        seed, self.next_seed = self.next_seed, None
+        self.observations = None
+        self._ended = np.zeros(self.num_envs, dtype=bool)
+        self.episode_returns[:], self.episode_lengths[:] = 0.0, 0
+        self.observations, self._stored = self._read(self._kind.reset(seed), f"the reset after step {timestep}")
+
+    def start_step(self, k: NDArray[Any], x: NDArray[Any]) -> None:
+        """Takes n canonical actions. `finish_step` is the next call.
+
+        Args:
+            k: Discrete actions, int [n].
+            x: Parameters of all actions, scaled to [−1, 1], float [n, P].
+        """
+        self.observations = None
+        self._taken = self._kind.compose(self._actions, k, x)
+        self._kind.start_step(self._taken)
+
+    def finish_step(self, timestep: int) -> Step:
+        """Returns what the step gave. `reset_ended` is the next call.
+
+        Args:
+            timestep: Number of the step, for error messages.
+
+        Raises:
+            TypeError: A Gymnasium environment's step does not return Gymnasium's five values.
+            ValueError: An environment returned a reward or observation that is not finite.
+        """
+        before, actions = self._stored, self._taken
+        assert before is not None
+        outcome = self._kind.finish_step()
+        rewards, played = outcome.rewards, outcome.played
+        if self.normalization is not None:
+            rewards = self.normalization.original_rewards()
+        if not np.isfinite(rewards).all():
+            raise ValueError(
+                f"environment {self.name} returned the reward {_only(rewards)} at step {timestep} for the action "
+                f"{_only(actions)}; {STOPPED}"
+            )
+        self._next = self._read(outcome.observations, f"step {timestep}", actions)
+        after = self._next[1]
+        if outcome.final_observations:
+            after = after.copy()
+            for i, final in outcome.final_observations.items():
+                original = final if self.normalization is None else self.normalization.original(final)
+                after[i] = self._transform(original)
+                self._check(after[i], original, f"step {timestep}", actions)
+        self.episode_returns += rewards * played
+        self.episode_lengths += played
+        ended = (outcome.terminated | outcome.truncated) & played
+        infos = outcome.infos
+        for i in ended.nonzero()[0].tolist():
+            given = infos[i].get("episode")
+            if not (isinstance(given, dict) and {"r", "l"} <= given.keys()):  # Gymnasium's and SB3's recorders give it
+                seconds = round(time.perf_counter() - self._start, 6)
+                episode = {"r": float(self.episode_returns[i]), "l": int(self.episode_lengths[i]), "t": seconds}
+                infos[i] = infos[i] | {"episode": episode}
+        self._ended = ended
+        return Step(
+            actions,
+            self._kind.stack(outcome.observations),
+            before,
+            after,
+            outcome.rewards,
+            rewards,
+            outcome.terminated,
+            ended,
+            played,
+            infos,
+        )
+
+    def reset_ended(self, timestep: int) -> Any | None:
+        """Starts new episodes where the last step ended one.
+
+        Args:
+            timestep: Number of the last step, for error messages.
+
+        Returns:
+            The current observations as the environments gave them, stacked; None if they are still those of the last
+            step.
+        """
+        given = None
+        if self._ended.any():
+            self.episode_returns[self._ended], self.episode_lengths[self._ended] = 0.0, 0
+            given = self._kind.reset_ended()
+            if given is not None:
+                self._next = self._read(given, f"the reset after step {timestep}")
+        self.observations, self._stored = self._next
+        return None if given is None else self._kind.stack(given)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns where the environments stand, as arrays, for `resume`; nothing before the first reset."""
+        if self.observations is None or self._stored is None:
+            return {}
+        return {
+            "last_observation": self.observations,
+            "last_stored_observation": self._stored,
+            "pending_resets": self._kind.pending_resets,
+            "episode_returns": self.episode_returns,
+            "episode_lengths": self.episode_lengths,
+        }
+
+    @property
+    def may_not_play(self) -> bool:
+        """Whether a step may only reset some of the environments."""
+        return self._kind.resets_in_next_step
+
+    def resume(self, state: Mapping[str, np.ndarray]) -> None:
+        """Goes on in the middle of episodes, where the environments already stand.
+
+        Args:
+            state: What `state` returned.
+
+        Raises:
+            ValueError: It is that of another number of environments, or some of them wait for a reset within the next
+                step, which these do not make.
+        """
+        if not state:
+            return
+        n = len(state["last_observation"])
+        if n != self.num_envs:
+            raise ValueError(f"env has {self.num_envs} environments, but to go on without a reset it must have {n}")
+        if state["pending_resets"].any() and not self._kind.resets_in_next_step:
+            raise ValueError(
+                f"env must reset in its next step (AutoresetMode.NEXT_STEP) to go on without a reset, as the "
+                f"environments {np.flatnonzero(state['pending_resets']).tolist()} have to"
+            )
+        self.observations, self._stored = state["last_observation"], state["last_stored_observation"]
+        self._kind.pending_resets = state["pending_resets"].copy()
+        self.episode_returns, self.episode_lengths = state["episode_returns"].copy(), state["episode_lengths"].copy()
+        self.next_seed = None
+
+    def _read(self, given: Any, when: str, actions: Any = None) -> tuple[Float32, Float32]:
+        """Returns observations as they are acted on and as they are stored."""
+        observations = self._kind.transform(self._transform, given)
+        self._check(observations, given, when, actions)
+        if self.normalization is None:
+            return observations, observations
+        return observations, self._kind.transform(self._transform, self.normalization.original_observations())
+
+    def _check(self, observations: Float32, given: Any, when: str, actions: Any) -> None:
+        if not np.isfinite(observations).all():
+            after = "" if actions is None else f", after the action {_only(actions)}"
+            raise ValueError(
+                f"environment {self.name} returned an observation that is not finite at {when}{after}: {given}; "
+                f"{STOPPED}"
+            )
+
+
+def _only(values: Any) -> Any:
+    """What is in a list or array of one; else all of it."""
+    return values[0] if isinstance(values, list | np.ndarray) and len(values) == 1 else values
+
+
+def check_state(arrays: Mapping[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
+    """Returns from a saved agent's arrays those that `TrainingEnvironments.resume` takes, if they are there.
+
+    Raises:
+        ValueError: They do not fit together, or are not finite.
+    """
+    if "last_observation" not in arrays:
+        return {}
+    n = len(np.atleast_1d(arrays["last_observation"]))
+    expected = {
+        "last_observation": (np.float32, (n, size)),
+        "last_stored_observation": (np.float32, (n, size)),
+        "pending_resets": (np.bool_, (n,)),
+        "episode_returns": (np.float64, (n,)),
+        "episode_lengths": (np.int64, (n,)),
+    }
+    for name, (dtype, shape) in expected.items():
+        array = arrays.get(name, np.zeros(0))
+        if array.dtype != dtype or array.shape != shape or not np.isfinite(array).all():
+            raise ValueError(f"{name} must be finite, of type {dtype.__name__} and shape {shape}, got {array!r}")
+    if arrays["episode_lengths"].min() < 0:
+        raise ValueError(f"episode_lengths must not be negative, got {arrays['episode_lengths']}")
+    return {name: arrays[name] for name in expected}
+
+
+STOPPED = "training stopped before it was stored, and the agent can still be saved"

@@ -1,0 +1,141 @@
+"""Gymnasium's vector environments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.error import AlreadyPendingCallError
+from gymnasium.vector import AsyncVectorEnv
+from gymnasium.vector.utils import concatenate, create_empty_array
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
+from numpy.typing import NDArray
+
+from pamdp_agents.environments.adapter import EnvironmentAdapter, StepOutcome
+from pamdp_agents.spaces.parameterized import ParameterizedActionSpace
+
+
+class GymnasiumVectorEnvironment(EnvironmentAdapter):
+    """A Gymnasium vector environment, in the autoreset mode that its metadata name."""
+
+    def __init__(self, env: gym.vector.VectorEnv) -> None:
+        super().__init__(env, env.num_envs)
+        mode = env.metadata.get("autoreset_mode", "NextStep")
+        self._mode = getattr(mode, "value", mode)
+        self.resets_in_next_step = self._mode == "NextStep"
+        self._ended = ~self._all
+        # Its wrappers only know whole steps.
+        self._is_async = isinstance(env, AsyncVectorEnv)
+        # Gymnasium's recorder takes the reset of some environments for one of all.
+        self._miscounts = self._mode == "Disabled" and _is_wrapped(env, RecordEpisodeStatistics)
+
+    @property
+    def observation_space(self) -> gym.Space:
+        """One environment's observation space."""
+        return self.env.single_observation_space
+
+    @property
+    def action_space(self) -> gym.Space:
+        """One environment's action space."""
+        return self.env.single_action_space
+
+    @property
+    def name(self) -> str:
+        """The environments' id, or their class."""
+        inner = next(iter(getattr(self.env, "envs", ())), None)
+        spec = self.env.spec or getattr(inner, "spec", None)
+        return spec.id if spec else type(self.env.unwrapped if inner is None else inner.unwrapped).__name__
+
+    def reset(self, seed: int | None) -> Any:
+        """Starts n new episodes; returns their first observations."""
+        self._ended = self.pending_resets = ~self._all
+        self.episode_starts = self._all
+        try:
+            return self.env.reset(seed=seed)[0]
+        except AlreadyPendingCallError as pending:  # of a step in other processes that was interrupted
+            getattr(self.env.unwrapped, f"{pending.name}_wait")()
+            return self.env.reset(seed=seed)[0]
+
+    def start_step(self, actions: Any) -> None:
+        """Takes n actions: a list of n, or a batch of the vector environment's action space."""
+        self._send(batch_actions(self.env, actions))
+
+    def finish_step(self) -> StepOutcome:
+        """Returns what the step gave."""
+        played = ~self.pending_resets
+        observations, rewards, terminated, truncated, infos = self._receive()
+        self._ended = np.logical_or(terminated, truncated)
+        split = split_infos(infos, self.num_envs)
+        if self._miscounts:
+            split = [{key: value for key, value in info.items() if key != "episode"} for info in split]
+        final_observations = {}
+        if self._mode == "SameStep":
+            final_observations = {int(i): split[i]["final_obs"] for i in np.flatnonzero(self._ended)}
+            # What stands beside `final_info` is from the new episode's reset.
+            split = [{**info, **info.get("final_info", {})} for info in split]
+        if self.resets_in_next_step:  # the next step will ignore the ended ones' actions and only reset them
+            self.pending_resets, self.episode_starts = self._ended, ~played
+        else:
+            self.episode_starts = self._ended
+        rewards = np.asarray(rewards, dtype=np.float64)
+        return StepOutcome(
+            observations, final_observations, rewards, np.array(terminated), np.array(truncated), played, split
+        )
+
+    def reset_ended(self) -> Any | None:
+        """In `DISABLED` mode, starts new episodes in place of the ended ones; returns all observations, else None."""
+        if self._mode != "Disabled" or not self._ended.any():
+            return None
+        return self.env.reset(options={"reset_mask": self._ended.copy()})[0]
+
+    def compose(self, actions: ParameterizedActionSpace, k: NDArray, x: NDArray) -> Any:
+        """Returns canonical actions (k [n], x [n, P]) as a batch of the vector environment's action space."""
+        return actions.to_env_stacked(k, x)
+
+
+def batch_actions(env: gym.vector.VectorEnv, actions: Any) -> Any:
+    """Turns a list of n actions into what `step` of a Gymnasium vector environment takes.
+
+    Args:
+        env: A vector environment of n environments.
+        actions: A list of n elements of `env.single_action_space`; anything else counts as batched already.
+
+    Returns:
+        An element of `env.action_space`.
+    """
+    if not isinstance(actions, list):
+        return actions
+    space = env.single_action_space
+    out: Any = create_empty_array(space, n=env.num_envs)
+    return concatenate(space, actions, out)
+
+
+def split_infos(infos: dict[str, Any] | list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
+    """Splits Gymnasium's dict of arrays, where `_key` tells which environments have `key`, into n dicts.
+
+    What has neither such a mask nor n entries is of all environments together, and every one's info gets it.
+    """
+    if isinstance(infos, list):
+        return infos
+    split: list[dict[str, Any]] = [{} for _ in range(n)]
+    for key, value in infos.items():
+        if key.startswith("_"):
+            continue
+        mask = infos.get(f"_{key}")
+        if isinstance(value, dict):
+            value = split_infos(value, n)
+        elif mask is None and not (isinstance(value, np.ndarray) and len(np.atleast_1d(value)) == n):
+            value = [value] * n
+        for i in range(n) if mask is None else np.flatnonzero(mask):
+            split[i][key] = value[i]
+    return split
+
+
+def _is_wrapped(env: Any, wrapper: type) -> bool:
+    """Whether a wrapper is among those around a Gymnasium vector environment."""
+    while isinstance(env, gym.vector.VectorWrapper):
+        if isinstance(env, wrapper):
+            return True
+        env = env.env
+    return False

@@ -1,0 +1,90 @@
+"""What Stable-Baselines3's `VecNormalize` asks of an off-policy agent, done as SB3 does it.
+
+The statistics move while training goes on. So the replay buffer holds observations and rewards as the environment gave
+them, and each sample is normalised with the statistics of the moment at which it is drawn.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from pamdp_agents.experience.transition import TransitionLayout
+from pamdp_agents.spaces.observations import ObservationTransform
+
+
+def find_vec_normalize(env: Any) -> Any | None:
+    """Returns the `VecNormalize` among the wrappers of a Stable-Baselines3 `VecEnv`, the outermost; else None."""
+    while env is not None:
+        if "VecNormalize" in {cls.__name__ for cls in type(env).__mro__}:
+            return env
+        env = vars(env).get("venv") if hasattr(env, "__dict__") else None
+    return None
+
+
+def scaling_beside(vec_normalize: Any | None, scale_observations: bool | list[str]) -> bool | list[str]:
+    """Returns what is left of the setting `scale_observations` beside a `VecNormalize`.
+
+    What that normalises is scaled already, and not to the bounds of the space, which it leaves as they were.
+    """
+    if vec_normalize is None or not vec_normalize.norm_obs or not scale_observations:
+        return scale_observations
+    space = vec_normalize.observation_space
+    if not isinstance(space, spaces.Dict):
+        return False
+    keys = list(space) if scale_observations is True else scale_observations
+    return [key for key in keys if key not in vec_normalize.norm_obs_keys]
+
+
+class SampleNormalization:
+    """Normalises samples of the replay buffer as a `VecNormalize` does, and undoes it for what is stored.
+
+    Args:
+        vec_normalize: The wrapper.
+        observations: Flattens its observations, without scaling them if the wrapper normalises them.
+    """
+
+    def __init__(self, vec_normalize: Any, observations: ObservationTransform):
+        self.vec_normalize, self._observations = vec_normalize, observations
+
+    def original_observations(self) -> Any:
+        """The current observations before they were normalised, stacked."""
+        return self.vec_normalize.get_original_obs()
+
+    def original_rewards(self) -> np.ndarray:
+        """The last rewards before they were normalised, float64 [n]."""
+        return np.asarray(self.vec_normalize.get_original_reward(), dtype=np.float64)
+
+    def original(self, observation: Any) -> Any:
+        """One normalised observation as it was before."""
+        return self.vec_normalize.unnormalize_obs(observation)
+
+    def normalize(self, rows: np.ndarray, layout: TransitionLayout, reward_scale: float) -> np.ndarray:
+        """Returns packed transitions, float32 [batches, n, layout.size], with observations and rewards normalised.
+
+        Args:
+            rows: What the replay buffer gave; changed in place.
+            layout: Layout of a row.
+            reward_scale: What the stored rewards were multiplied by.
+        """
+        wrapper = self.vec_normalize
+        if wrapper.norm_obs:
+            for part in (layout.s, layout.s2):
+                self._normalize_observations(rows[..., part])
+        if wrapper.norm_reward:
+            rewards = rows[..., layout.r]
+            rewards[...] = wrapper.normalize_reward(rewards / reward_scale) * reward_scale
+        return rows
+
+    def _normalize_observations(self, flat: np.ndarray) -> None:
+        """Normalises flattened observations [batches, n, D] in place."""
+        wrapper, space = self.vec_normalize, self._observations.space
+        if isinstance(space, spaces.Dict):
+            parts = {key: flat[..., self._observations.places[f"[{key!r}]"]] for key in wrapper.norm_obs_keys}
+            shaped = {key: part.reshape(-1, *(space[key].shape or ())) for key, part in parts.items()}
+            for key, values in wrapper.normalize_obs(shaped).items():
+                parts[key][...] = values.reshape(parts[key].shape)
+        else:  # a Box: VecNormalize takes nothing else
+            flat[...] = wrapper.normalize_obs(flat.reshape(-1, *(space.shape or ()))).reshape(flat.shape)

@@ -1,0 +1,1 @@
+"""What was lived through: transitions, and the buffer that replays them."""

@@ -1,0 +1,1 @@
+"""Trainings that are kept: a folder, a log table, a picture, an evaluation."""

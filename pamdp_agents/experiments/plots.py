@@ -1,0 +1,53 @@
+"""The learning curve as a picture, from the log table that training writes."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+TRAINING, EVALUATION = "#8fb8de", "#c8501e"
+
+
+def learning_curve(progress_csv: str | os.PathLike, png_path: str | os.PathLike, title: str) -> None:
+    """Draws the mean return of the last episodes over environment steps, and the evaluations if there are any.
+
+    Args:
+        progress_csv: The log table (`progress.csv`); its columns `rollout/ep_rew_mean` and `eval/mean_reward`
+            are drawn over `time/total_timesteps`.
+        png_path: Where the picture goes.
+        title: What stands above it.
+
+    Raises:
+        ValueError: The table has no returns.
+        ImportError: Matplotlib is not installed.
+    """
+    with Path(progress_csv).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    training, evaluations = _points(rows, "rollout/ep_rew_mean"), _points(rows, "eval/mean_reward")
+    if not training and not evaluations:
+        raise ValueError(f"{progress_csv} has no returns to draw: no episode has ended")
+
+    # Figures made without pyplot draw to files only, need no display and leave no state behind.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for points, label, color, marker in (
+        (training, "training, mean of the last episodes", TRAINING, ""),
+        (evaluations, "evaluation", EVALUATION, "o"),
+    ):
+        if points:
+            # One point makes no line.
+            axes.plot(*zip(*points, strict=True), color=color, marker=marker or "." * (len(points) == 1), label=label)
+    axes.set(title=title, xlabel="environment steps", ylabel="return")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(png_path, dpi=120)
+
+
+def _points(rows: list[dict[str, str]], column: str) -> list[tuple[int, float]]:
+    """The (environment steps, value) of the rows that have a value in the column."""
+    return [(int(row["time/total_timesteps"]), float(row[column])) for row in rows if row.get(column)]

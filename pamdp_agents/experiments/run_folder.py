@@ -1,0 +1,74 @@
+"""Run folders, `{log folder}/{algo}/{env}_{n}`: where training writes and where trained agents are found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def new_folder(parent: Path, env_id: str) -> Path:
+    """Makes the folder of an environment's next run.
+
+    Args:
+        parent: `{log folder}/{algo}`; made if needed.
+        env_id: The environment's id.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    number = max(_numbers(parent, env_id), default=0) + 1
+    while True:
+        folder = parent / f"{_file_name(env_id)}_{number}"
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            if not folder.exists():
+                raise NotADirectoryError(f"cannot make a folder in {parent}: part of that path is a file") from None
+            number += 1  # another run was quicker
+        except OSError as error:
+            raise type(error)(f"cannot make the folder {folder} ({error.strerror}); choose another place") from error
+
+
+def find_folder(parent: Path, env_id: str, number: int) -> Path:
+    """Finds the folder of an environment's run.
+
+    Args:
+        parent: `{log folder}/{algo}`.
+        env_id: The environment's id.
+        number: The run's number, 0 for the latest.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    numbers = _numbers(parent, env_id)
+    if not numbers or (number and number not in numbers):
+        known = ", ".join(map(str, sorted(numbers))) or "none"
+        which = f"run {number}" if number else "run"
+        raise FileNotFoundError(f"there is no {which} for {env_id} in {parent} (there are: {known}); train one first")
+    return parent / f"{_file_name(env_id)}_{number or max(numbers)}"
+
+
+def trained_with(agent_file: Path) -> dict[str, Any]:
+    """Returns the `config.json` beside a saved agent; empty if there is none.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    file = agent_file.parent / "config.json"
+    if not file.is_file():
+        return {}
+    config = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(config, dict) or not isinstance(config.get("env_kwargs", {}), dict):
+        raise ValueError(f"{file} is damaged: it must hold the settings of a run")
+    return config
+
+
+def _numbers(parent: Path, env_id: str) -> list[int]:
+    found = (path.name.rpartition("_") for path in parent.glob("*_*"))
+    return [int(number) for name, _, number in found if name == _file_name(env_id) and number.isdecimal()]
+
+
+def _file_name(env_id: str) -> str:
+    return env_id.replace("/", "-")

@@ -1,0 +1,95 @@
+"""Playing episodes with a trained agent, and writing what is seen to a GIF or an MP4."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from pamdp_agents.evaluation import Policy
+
+Frame = NDArray[np.uint8]
+
+FORMATS = (".gif", ".mp4")
+
+
+def play(
+    agent: Policy,
+    env: gym.Env,
+    n_timesteps: int | None,
+    n_episodes: int | None,
+    deterministic: bool,
+    seed: int | None,
+    on_episode: Callable[[int, float, int], Any],
+) -> Iterator[Frame]:
+    """Plays episodes, step by step as frames are asked for.
+
+    Args:
+        agent: What acts.
+        env: Where; with render mode `"rgb_array_list"` every frame is yielded, with `"human"` the environment shows
+            itself and there are none.
+        n_timesteps: Environment steps to make, None for no limit.
+        n_episodes: Episodes to play, None for no limit.
+        deterministic: Whether to act without exploration.
+        seed: Of the first reset.
+        on_episode: Called at every episode's end with its number from 1, its return and its length in steps.
+
+    Yields:
+        Frames, uint8 [height, width, 3].
+    """
+    observation, _ = env.reset(seed=seed)
+    episode, episode_return, episode_length, steps = 1, 0.0, 0, 0
+    while steps != n_timesteps:
+        action, _ = agent.predict(observation, deterministic=deterministic)
+        observation, reward, terminated, truncated, _ = env.step(action)
+        steps += 1
+        episode_return += float(reward)
+        episode_length += 1
+        if env.render_mode == "rgb_array_list":
+            frames: Any = env.render()  # before a reset, which drops them
+            yield from frames
+        if terminated or truncated:
+            on_episode(episode, episode_return, episode_length)
+            if episode == n_episodes:
+                return
+            observation, _ = env.reset()
+            episode, episode_return, episode_length = episode + 1, 0.0, 0
+
+
+def write_video(path: Path, frames: Iterable[Frame], fps: int) -> int:
+    """Writes frames to a file; what there is until an interruption is written too.
+
+    Args:
+        path: The file, which ends in `.gif` or `.mp4`.
+        frames: Of equal size, uint8 [height, width, 3].
+        fps: Frames per second. A GIF has at most 50: it counts time in hundredths of a second, and players slow down
+            what is faster.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        ImportError: imageio, or the ffmpeg that it needs for an MP4, is not installed.
+        OSError: The file cannot be written.
+    """
+    import imageio.v2 as imageio
+
+    options: dict[str, Any]
+    if path.suffix == ".gif":
+        # Frames wait in memory until the end, as 256 colours (bits=8) in a quarter of the space.
+        options = {"duration": max(20, 10 * round(100 / fps)), "loop": 0, "bits": 8}
+    else:
+        # The pixel format takes even sizes only.
+        options = {"format": "FFMPEG", "fps": fps, "macro_block_size": 2}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count = 0
+    writer: Any = imageio.get_writer(path, **options)
+    with writer:
+        for frame in frames:
+            writer.append_data(frame)
+            count += 1
+    return count

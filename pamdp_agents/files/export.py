@@ -1,0 +1,165 @@
+"""The policy as one function that runs without this library: a SavedModel folder, a TFLite file or an ONNX file.
+
+The function takes raw observations, as the environment gives them, and returns the deterministic actions in the
+environment's units: flattening and scaling, the networks, unscaling, rounding and clipping are all inside. It says in
+TensorFlow what `ObservationTransform` and
+`ParameterizedActionSpace` say in NumPy.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from gymnasium import spaces
+
+from pamdp_agents.checks import check_choice
+from pamdp_agents.files.archive import versions
+from pamdp_agents.files.export_formats import WRITERS
+from pamdp_agents.files.space_json import space_to_json
+from pamdp_agents.spaces import nested
+from pamdp_agents.spaces.in_tensorflow import flatten, round_inward
+
+if TYPE_CHECKING:
+    from pamdp_agents.base.agent import Agent
+
+FORMAT_VERSION = 1
+
+PRECISION = 1e-5  # how close to the agent's the exported parameters are, as a fraction of each one's range
+
+
+class Input(NamedTuple):
+    """One tensor that the exported function takes: n values of one leaf of the observation space."""
+
+    name: str
+    path: str
+    leaf: spaces.Space[Any]
+    dtype: np.dtype
+
+
+def export(agent: Agent, path: str | os.PathLike, format: str) -> None:
+    """Writes an agent's policy; see `Agent.export`."""
+    write = WRITERS[check_choice("format", format, list(WRITERS))]
+    meant = Path(path).suffix.removeprefix(".")
+    if meant in WRITERS and meant != format:
+        raise ValueError(f"path {os.fspath(path)!r} is named like a file of format {meant!r}, but format is {format!r}")
+    # TFLite has no arithmetic of float64. The others scale in it, as the agent does.
+    working = np.dtype(np.float32 if format == "tflite" else np.float64)
+    inputs = _inputs(agent.observation_space, working)
+    if not all(np.isfinite(weights).all() for weights in agent.learner.weights().values()):
+        raise ValueError("the agent's weights are not finite, its training has diverged: export an earlier agent")
+    if working == np.float32:
+        _check_float32(agent)
+    specs = [tf.TensorSpec((None, *(each.leaf.shape or ())), each.dtype, each.name) for each in inputs]
+    module = tf.Module()
+    module.policy = tf.function(_policy(agent, inputs, working), input_signature=specs, autograph=False)
+    # Bounds may be infinite, for which JSON has no number: null.
+    description = json.loads(json.dumps(_describe(agent, inputs)), parse_constant=lambda name: None)
+    write(Path(path), module, json.dumps(description, indent=2))
+
+
+def _inputs(space: spaces.Space[Any], working: np.dtype) -> list[Input]:
+    leaves = nested.leaves(space)
+    names = [re.sub(r"\W+", "_", f"observation{path}", flags=re.ASCII).rstrip("_") for path, _ in leaves]
+    if len(set(names)) < len(names):  # the keys "a b" and "a_b"
+        names = [f"{name}_{i}" for i, name in enumerate(names)]
+    inputs = []
+    for name, (path, leaf) in zip(names, leaves, strict=True):
+        if not isinstance(leaf, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+            raise TypeError(
+                f"export needs observations of Box, Discrete, MultiDiscrete or MultiBinary, or a Tuple or Dict of "
+                f"them, unlike observation_space{path}, {leaf}"
+            )
+        dtype = np.dtype(leaf.dtype)
+        inputs.append(Input(name, path, leaf, working if dtype.kind == "f" and working == np.float32 else dtype))
+    return inputs
+
+
+def _policy(agent: Agent, inputs: list[Input], working: np.dtype) -> Callable[..., dict[str, tf.Tensor]]:
+    """Returns the function from n observations, a tensor for each leaf, to n actions."""
+    observations, actions, greedy = agent.observations, agent.actions, agent._greedy_function()
+    # Scaled = (observation − low) · factor + offset: the difference is exact for float32 near its bounds, where the
+    # product with the factor first would lose a narrow range far from 0.
+    half = np.where(observations.scaled, observations.high - observations.low, 2) / 2
+    low = np.where(observations.scaled, observations.low, 0).astype(working)
+    factor = np.divide(1, half, out=np.zeros_like(half), where=half > 0).astype(working)
+    offset = np.where(observations.scaled & (half > 0), -1, 0).astype(working)
+
+    boxes = [box for _, box in _boxes(agent.action_space)]
+    integer = np.concatenate([np.zeros(0, bool), *(np.full(math.prod(b.shape), b.dtype.kind != "f") for b in boxes)])
+    # float32, or float64 where the environment has it and the format can.
+    parameter_dtype = min(np.result_type(np.float32, *(box.dtype for box in boxes)), working)
+    lowest, highest = round_inward(actions.low, actions.high, parameter_dtype)
+    reach, start = ((actions.high - actions.low) / 2).astype(working), actions.low.astype(working)
+
+    def policy(*leaves: tf.Tensor) -> dict[str, tf.Tensor]:
+        columns = [tf.cast(flatten(each.leaf, value), working) for each, value in zip(inputs, leaves, strict=True)]
+        observation = (tf.concat(columns, 1) - low) * factor + offset
+        k, x = greedy(tf.cast(observation, tf.float32))
+        outputs = {"action": k + actions.start}
+        if actions.parameter_size:  # TFLite has no tensors of size 0
+            values = (tf.cast(x, working) + 1) * reach + start
+            values = tf.where(integer, tf.round(values), values) if integer.any() else values
+            outputs["parameters"] = tf.clip_by_value(tf.cast(values, parameter_dtype), lowest, highest)
+        return outputs
+
+    return policy
+
+
+def _boxes(action_space: spaces.Space[Any]) -> list[tuple[str, spaces.Box]]:
+    """The boxes with their paths, in the order of the canonical parameters."""
+    tree = spaces.Tuple(action_space.spaces) if isinstance(action_space, spaces.OneOf) else action_space
+    return [(path, leaf) for path, leaf in nested.leaves(tree) if isinstance(leaf, spaces.Box)]
+
+
+def _check_float32(agent: Agent) -> None:
+    """Refuses ranges that float32 cannot resolve to the promised precision, though the environment's dtype can."""
+    boxes = [(f"action_space{path}", box) for path, box in _boxes(agent.action_space)]
+    if agent.scale_observations:
+        boxes += [
+            (f"observation_space{path}", leaf)
+            for path, leaf in nested.leaves(agent.observation_space)
+            if isinstance(leaf, spaces.Box)
+        ]
+    for name, box in boxes:
+        bounded = nested.bounded(box)
+        low, high = box.low[bounded].astype(np.float64), box.high[bounded].astype(np.float64)
+        step = np.spacing(np.maximum(np.abs(low), np.abs(high)).astype(np.float32))
+        if not np.can_cast(box.dtype, np.float32) and np.any((step > PRECISION * (high - low)) & (high > low)):
+            raise ValueError(
+                f"{name} has a range so narrow and far from 0 that float32, all that TFLite computes in, is too "
+                f"coarse for it: {box}. Export another format, or wrap the environment so that these numbers are "
+                "relative to a point near by."
+            )
+
+
+def _describe(agent: Agent, inputs: list[Input]) -> dict[str, Any]:
+    """What a reader needs to call the function and to take its outputs apart, as JSON can hold it."""
+    actions, boxes, stop = agent.actions, [], 0
+    for path, box in _boxes(agent.action_space):
+        start, stop = stop, stop + math.prod(box.shape)
+        boxes.append({"path": path, "parameters": [start, stop], "shape": list(box.shape), "dtype": str(box.dtype)})
+    return {
+        "format_version": FORMAT_VERSION,
+        "versions": versions(),
+        "agent": type(agent).__name__,
+        "inputs": [
+            {"name": each.name, "path": each.path, "shape": list(each.leaf.shape or ()), "dtype": str(each.dtype)}
+            for each in inputs
+        ],
+        "actions": [
+            {"action": actions.start + k, "parameters": actions.offsets[k : k + 2].tolist()} for k in range(actions.n)
+        ],
+        "boxes": boxes,
+        "low": actions.low.tolist(),
+        "high": actions.high.tolist(),
+        "observation_space": space_to_json(agent.observation_space),
+        "action_space": space_to_json(agent.action_space),
+    }

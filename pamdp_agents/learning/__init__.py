@@ -1,0 +1,1 @@
+"""Compiled updates on flat vectors; knows no algorithm and no environment."""

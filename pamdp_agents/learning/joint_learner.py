@@ -1,0 +1,93 @@
+"""Several learners of one kind, whose updates are one compiled call that runs while the caller does other things."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from pamdp_agents.learning.learner import Learner
+
+
+class JointLearner:
+    """Makes the updates of several learners in one compiled call, in another thread.
+
+    Between two calls every learner has its own state, as a view of the joint one, and may be given another: only those
+    that still have their view are as the last call left them, so the others are taken in anew before the next call.
+
+    Args:
+        learners: The learners. They differ in nothing but their states.
+        shape: Shape of one learner's batches: (updates in a call, batch size, row size), none of them 0.
+        compiler: The learner, of the same kind, whose compiled update is used.
+        pool: Where the calls run.
+
+    Attributes:
+        rows: The next call's packed transitions, float32 [learners, updates, batch size, row size], to be filled in.
+        rates: Its learning rates, float32 [learners, len(rate_names)], to be filled in.
+    """
+
+    def __init__(
+        self,
+        learners: Sequence[Learner],
+        shape: tuple[int, int, int],
+        compiler: Learner,
+        pool: ThreadPoolExecutor,
+    ):
+        self._learners, self._pool, self._placed = dict(enumerate(learners)), pool, compiler.placed
+        self._views: list[Any] = [learner.state for learner in learners]
+        self._states: tf.Tensor = None
+        self._pending: Future[tf.Tensor] | None = None
+        n, n_rates = len(learners), len(compiler.rate_names)
+        self._compiled = compiler.compile_jointly(n, shape)
+        packed = self._compiled.packed
+        packed[:, n_rates] = shape[0]
+        self.rates, self.rows = packed[:, :n_rates], packed[:, n_rates + 1 :].reshape(n, *shape)  # views
+
+    def start(self) -> None:
+        """Starts the updates on `rows` and `rates`; `finish` is the next call."""
+        given = [i for i, learner in self._learners.items() if learner.state is not self._views[i]]
+        for i in given:
+            self._views[i] = self._learners[i].state
+        if given or self._states is None:
+            self._states = tf.stack(self._views)
+        self._pending = self._pool.submit(self._run)
+        time.sleep(1e-5)  # lets the other thread begin now
+
+    def finish(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Waits for the updates, if any were started, and gives the learners their new states, one after the other.
+
+        Those that were given another state meanwhile keep it, and have made no updates.
+
+        Yields:
+            The number of a learner that has its new state, and the metrics' means over its updates, float32
+            [len(metric_names)].
+        """
+        if self._pending is None:
+            return
+        metrics = np.asarray(memoryview(self._pending.result()))
+        self._pending = None
+        states = np.asarray(memoryview(self._states))
+        for i, learner in self._learners.items():
+            if learner.state is self._views[i]:
+                learner.state = self._views[i] = states[i]
+                yield i, metrics[i]
+
+    def leave(self, i: int) -> None:
+        """Gives a learner a state of its own again; what is computed in its place from now on is nobody's."""
+        learner = self._learners.pop(i)
+        with learner.placed():
+            learner.state = tf.constant(learner.state)
+
+    def close(self) -> None:
+        """Lets all learners leave. Updates under way must have been finished, or have failed."""
+        for i in list(self._learners):
+            self.leave(i)
+
+    def _run(self) -> tf.Tensor:
+        with self._placed():
+            self._states, metrics = self._compiled(self._states)
+        return metrics

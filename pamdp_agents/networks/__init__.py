@@ -1,0 +1,1 @@
+"""The networks: Keras models that can also be evaluated in plain NumPy."""

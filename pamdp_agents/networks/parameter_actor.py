@@ -1,0 +1,107 @@
+"""The parameter actor μ(s) → x."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pamdp_agents.networks.activations import Array, get_activation
+from pamdp_agents.networks.features import FeaturesExtractor
+from pamdp_agents.networks.initializers import Initializer, get_initializer
+from pamdp_agents.networks.layers import OutputLayer, dense, hidden_layers
+from pamdp_agents.networks.models import NumPyModel
+
+
+class ParameterActor(NumPyModel):
+    """The parameter actor μ(s) → x: every action's parameters from one observation, unbounded unless it squashes.
+
+    Args:
+        n_observations: Size of the observation.
+        n_parameters: P, the number of parameters of all actions; 0 makes an actor without weights.
+        net_arch: Units of each hidden layer.
+        activation_fn: Activation of the hidden layers: anything `keras.activations.get` takes, or a class of
+            `torch.nn` such as `torch.nn.ReLU`, as in Stable-Baselines3.
+        output_initializer: Initialiser of the output layer's kernel; default N(0, 1e-4).
+        passthrough: Fixed linear map from observation to initial parameters that is added to the output:
+            `{"bias": [P], "weight": [P, n_observations]}`, either may be missing. Scaled units.
+        squash: End in tanh. The passthrough then goes through the inverse of tanh, so the initial parameters are the
+            same with and without.
+        features_extractor: What the Dense layers get in place of the observation; the passthrough still gets that.
+    """
+
+    def __init__(
+        self,
+        n_observations: int,
+        n_parameters: int,
+        net_arch: Sequence[int] = (256,),
+        activation_fn: str | Callable = "relu",
+        output_initializer: Initializer | None = None,
+        passthrough: dict[str, Any] | None = None,
+        squash: bool = False,
+        features_extractor: FeaturesExtractor | None = None,
+    ):
+        activation = get_activation(activation_fn)
+        super().__init__("actor", activation, features_extractor if n_parameters else None)
+        self.n_parameters, self.squash = n_parameters, squash
+        self.passthrough = _read_passthrough(passthrough, n_observations, n_parameters)
+        if n_parameters:
+            output_initializer = output_initializer or keras.initializers.RandomNormal(stddev=1e-4)
+            self.hidden = hidden_layers(net_arch, activation)
+            self.out = OutputLayer(n_parameters, kernel_initializer=get_initializer(output_initializer), name="output")
+        self(tf.zeros((1, n_observations)))
+
+    def call(self, observation: tf.Tensor) -> tf.Tensor:
+        """Maps observations [n, n_observations] to parameters [n, P], both scaled to [−1, 1]."""
+        if not self.n_parameters:
+            return observation[:, :0]
+        h = self.features(observation)
+        for layer in self.hidden:
+            h = layer(h)
+        output = self.out(h)
+        if self.passthrough is not None:
+            weight, bias = self.passthrough
+            initial = observation @ weight + bias
+            output += _atanh(tf.clip_by_value(initial, -0.999, 0.999)) if self.squash else initial
+        return tf.tanh(output) if self.squash else output
+
+    def numpy_call(self, weights: Sequence[Array], observation: Array) -> Array:
+        """The same in NumPy, for the given weights (in the order of `trainable_variables`)."""
+        if not self.n_parameters:
+            return observation[:, :0]
+        h, activation = observation, self._require_numpy()
+        for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
+            h = activation(dense(h, kernel, bias))
+        output = dense(h, *weights[-2:])
+        if self.passthrough is not None:
+            initial = dense(observation, *self.passthrough)
+            output += np.arctanh(np.clip(initial, -0.999, 0.999)) if self.squash else initial
+        return np.tanh(output) if self.squash else output
+
+
+def _atanh(x: tf.Tensor) -> tf.Tensor:
+    """The inverse of tanh by logarithms, which TFLite has, as it has not `tf.atanh`."""
+    return 0.5 * (tf.math.log(1.0 + x) - tf.math.log(1.0 - x))
+
+
+def _read_passthrough(
+    passthrough: dict[str, Any] | None, n_observations: int, n_parameters: int
+) -> tuple[Array, Array] | None:
+    """Returns the passthrough as (weight [n_observations, P], bias [P]), or None."""
+    if passthrough is None:
+        return None
+    given = dict(passthrough)
+    weight = np.asarray(given.pop("weight", np.zeros((n_parameters, n_observations))), np.float32)
+    bias = np.asarray(given.pop("bias", np.zeros(n_parameters)), np.float32)
+    if given or weight.shape != (n_parameters, n_observations) or bias.shape != (n_parameters,):
+        raise ValueError(
+            f"passthrough takes weight of shape {(n_parameters, n_observations)} and bias of shape "
+            f"{(n_parameters,)}; got weight {weight.shape}, bias {bias.shape}"
+            + (f" and the unknown keys {list(given)}" if given else "")
+        )
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise ValueError(f"passthrough must be finite numbers, got weight {weight.tolist()} and bias {bias.tolist()}")
+    return np.ascontiguousarray(weight.T), bias

@@ -1,0 +1,1 @@
+"""What comes with the library for an environment: tuned settings, and trained agents."""

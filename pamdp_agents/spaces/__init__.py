@@ -1,0 +1,6 @@
+"""Any Gymnasium layout of actions and observations as canonical arrays, and back."""
+
+from pamdp_agents.spaces.observations import ObservationTransform
+from pamdp_agents.spaces.parameterized import ParameterizedActionSpace
+
+__all__ = ["ObservationTransform", "ParameterizedActionSpace"]

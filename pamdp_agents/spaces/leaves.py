@@ -1,0 +1,57 @@
+"""One leaf of an action space: its place in the environment vector, and its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One Box (or `Discrete(1)`) of an action space and its place in the environment vector."""
+
+    space: spaces.Box | spaces.Discrete
+    place: slice
+
+    def stacked(self, vectors: NDArray[np.float64]) -> NDArray[Any]:
+        """This leaf's part of n environment actions, from their environment vectors [n, D], as one array."""
+        if isinstance(self.space, spaces.Discrete):
+            return np.full(len(vectors), self.space.start)
+        values = vectors[:, self.place]
+        if self.space.dtype.kind != "f":
+            values = np.rint(values)
+        values = values.astype(self.space.dtype)
+        return values if len(self.space.shape) == 1 else values.reshape(len(values), *self.space.shape)
+
+    def rows(self, vectors: NDArray[np.float64]) -> list[Any]:
+        """The same as a list of n parts."""
+        if isinstance(self.space, spaces.Discrete):
+            return [self.space.start] * len(vectors)
+        values = self.stacked(vectors)
+        return [values[row, ...] for row in range(len(values))]  # "..." keeps an array where the shape is ()
+
+    def read(self, column: Sequence[Any], vectors: NDArray[np.float64]) -> None:
+        """Writes this leaf's part of n environment actions into their environment vectors [n, D]."""
+        if isinstance(self.space, spaces.Discrete):
+            read_choices(column, int(self.space.start), 1)
+            return
+        values = np.asarray(column, dtype=np.float64)
+        if values.shape[1:] != self.space.shape:
+            raise ValueError(f"a parameter has shape {values.shape[1:]} instead of {self.space.shape}")
+        vectors[:, self.place] = values.reshape(len(column), -1)
+
+
+def read_choices(column: Sequence[Any], start: int, n: int) -> NDArray[np.int32]:
+    """Returns the discrete actions in a column as numbers from 0, after checking that they are among n from `start`."""
+    values = np.asarray(column)
+    if values.ndim != 1 or values.dtype.kind not in "iu":
+        raise ValueError("the discrete action is not an integer")
+    k = values.astype(np.int64) - start
+    if k.min() < 0 or k.max() >= n:
+        raise ValueError(f"the discrete action is not in {start}..{start + n - 1}")
+    return k.astype(np.int32)

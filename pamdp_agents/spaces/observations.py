@@ -1,0 +1,219 @@
+"""Observations of any flattenable Gymnasium space as float32 vectors, scaled to [−1, 1]."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from pamdp_agents.spaces import nested
+
+# Spaces whose observations are arrays, so that n of them can be stacked. Text and OneOf flatten one by one.
+_ArraySpace = spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
+
+
+class ObservationTransform:
+    """Flattens observations to float32 vectors and scales them to [−1, 1].
+
+    The order is that of `gymnasium.spaces.flatten`: the entries of `Tuple` and `Dict` in a row, `Discrete`
+    and `MultiDiscrete` as one-hot vectors. A component is scaled if both its bounds are finite (the largest
+    float32 counts as infinite) and left as it is if not; one with low == high becomes 0. Values outside their
+    bounds are not clipped, and NaN is not looked for.
+
+    Args:
+        space: The observation space: any that `gymnasium.spaces.flatten_space` makes a Box of.
+        scale: Whether to scale; if not, observations are only flattened. Or the keys of a `Dict` to scale.
+
+    Attributes:
+        space: The observation space.
+        size: D, the number of components.
+        places: Where each of the space's parts lies among them, by its path, such as `['camera']`; `""` for a plain
+            space.
+        low: float64 [D], lower bounds, −inf where there is none.
+        high: float64 [D], upper bounds.
+        scaled: bool [D], which components are scaled.
+        shapes: Each leaf's shape, in the vector's order; (d,) for a leaf that becomes one-hot.
+        nesting: How the leaves are nested; see `pamdp_agents.spaces.nested.nesting`.
+
+    Raises:
+        TypeError: If the space does not flatten to a Box of fixed size, as `Sequence` and `Graph` do not.
+        ValueError: If `scale` names keys that the space does not have.
+    """
+
+    def __init__(self, space: spaces.Space[Any], scale: bool | Sequence[str] = True) -> None:
+        self.space = space
+        self.nesting = nested.nesting(space)
+        self._leaves = nested.leaves(space)
+        for path, leaf in self._leaves:
+            if not leaf.is_np_flattenable or nested.parts(leaf) is not None:  # the latter is empty
+                raise TypeError(
+                    f"Observations must flatten to vectors of one size, unlike observation_space{path}, "
+                    f"{leaf}. Wrap the environment, for example in gymnasium.wrappers.TransformObservation, to give "
+                    "a Box, Discrete, MultiDiscrete or MultiBinary, or a Tuple or Dict of them."
+                )
+        bounds = [_bounds(leaf) for _, leaf in self._leaves]
+        self.shapes = [_shape(leaf) for _, leaf in self._leaves]
+        self.low, self.high, bounded = (np.concatenate(part) for part in zip(*bounds, strict=True))
+        self.size, self.scaled = self.low.size, bounded
+        ends = np.cumsum([len(part) for part, _, _ in bounds]).tolist()
+        self.places = {
+            path: slice(start, end) for (path, _), start, end in zip(self._leaves, [0, *ends], ends, strict=False)
+        }
+        for path, place in self.places.items():
+            self.scaled[place] &= _is_scaled(path, space, scale)
+
+        # Scaled = observation · factor + summand, in float64: float32 would lose a narrow range far from 0.
+        self._factor, self._summand = np.ones(self.size), np.zeros(self.size)
+        low, high = self.low[self.scaled], self.high[self.scaled]
+        half, middle = (high - low) / 2, (high + low) / 2
+        self._factor[self.scaled] = np.divide(1.0, half, out=np.zeros_like(half), where=half > 0)
+        self._summand[self.scaled] = -middle * self._factor[self.scaled]
+
+    def __call__(self, observation: Any) -> NDArray[np.float32]:
+        """One observation as float32 [D].
+
+        Raises:
+            ValueError: If the observation's nesting or a shape is not the space's.
+        """
+        if isinstance(self.space, spaces.Box):  # the quick way to what `_transform` does
+            array = np.asarray(observation)
+            if array.shape != self.space.shape:
+                raise ValueError(self._describe_mismatch(array, "an observation"))
+            return (array.reshape(-1) * self._factor + self._summand).astype(np.float32)
+        return self._transform(nested.unpack(self.nesting, [observation]))[0]
+
+    def batch(self, observations: Any) -> NDArray[np.float32]:
+        """Returns n observations as float32 [n, D].
+
+        Args:
+            observations: n observations as vector environments stack them (for a Box an array [n, …], for a
+                Discrete an integer array [n], for a Tuple or Dict a tuple or dict of such arrays), or a list
+                or tuple of n observations.
+
+        Raises:
+            ValueError: If the nesting or a shape is not the space's.
+        """
+        if isinstance(observations, list | tuple) and not observations:
+            return np.zeros((0, self.size), dtype=np.float32)
+        axes = self._leading_axes(observations)
+        if axes == 1:
+            return self._transform([column for [column] in nested.unpack(self.nesting, [observations])])
+        try:
+            if axes == 0 or not isinstance(observations, list | tuple):
+                raise ValueError("it is not a list of observations")
+            columns = nested.unpack(self.nesting, observations)
+        except ValueError as error:
+            raise ValueError(self._describe_mismatch(observations, "a batch of observations")) from error
+        return self._transform(columns)
+
+    def is_batch(self, observation: Any) -> bool:
+        """Whether this is a batch, as `batch` takes it, or one observation, as `__call__` takes it.
+
+        Raises:
+            ValueError: If it is neither.
+        """
+        axes = self._leading_axes(observation)
+        if axes is not None:
+            return axes == 1
+        if isinstance(observation, list | tuple) and all(self._leading_axes(each) == 0 for each in observation):
+            return True
+        raise ValueError(self._describe_mismatch(observation, "an observation or a batch of observations"))
+
+    def _describe_mismatch(self, given: Any, wanted: str) -> str:
+        values = [value for [value] in nested.unpack(self.nesting, [given])]
+        expected = ", ".join(f"observation{path} of shape {leaf.shape}" for path, leaf in self._leaves)
+        shapes = ", ".join(_described(value) for value in values)
+        return f"Expected {wanted} of {self.space}: {expected}, with one more axis in front for a batch. Got {shapes}."
+
+    def _leading_axes(self, observation: Any) -> int | None:
+        """0 for one observation, 1 for n stacked ones, None for neither (which may be a list of n)."""
+        try:
+            values = [value for [value] in nested.unpack(self.nesting, [observation])]
+        except ValueError:
+            return None
+        axes = {_count_leading_axes(leaf, value) for (_, leaf), value in zip(self._leaves, values, strict=True)}
+        if len(axes) > 1:
+            return None
+        # A Tuple of two stacked arrays and a list of two observations look alike, but for the arrays.
+        is_nested = isinstance(self.nesting, tuple | dict)
+        if axes == {1} and is_nested and not all(isinstance(value, np.ndarray) for value in values):
+            return None
+        return axes.pop()
+
+    def _transform(self, columns: Sequence[Any]) -> NDArray[np.float32]:
+        """Scales n observations, given as one column for each leaf."""
+        rows = [_flatten(leaf, path, column) for (path, leaf), column in zip(self._leaves, columns, strict=True)]
+        if len({len(block) for block in rows}) > 1:
+            raise ValueError(f"The entries of a batch must be equally long; got {[len(block) for block in rows]}.")
+        return (np.concatenate(rows, axis=1) * self._factor + self._summand).astype(np.float32)
+
+
+def _shape(leaf: spaces.Space[Any]) -> tuple[int, ...]:
+    """The shape that a leaf's components have before they are flattened."""
+    return leaf.shape if isinstance(leaf, spaces.Box | spaces.MultiBinary) else (spaces.flatdim(leaf),)
+
+
+def _described(value: Any) -> str:
+    try:
+        return f"shape {np.shape(value)}"
+    except ValueError:  # ragged
+        return f"a {type(value).__name__} of parts of different shapes"
+
+
+def _is_scaled(path: str, space: spaces.Space[Any], scale: bool | Sequence[str]) -> bool:
+    if isinstance(scale, bool):
+        return scale
+    keys = list(space) if isinstance(space, spaces.Dict) else []
+    if not set(scale) <= set(keys):
+        raise ValueError(
+            f"scale_observations must be True, False or a list of the observation space's keys, {keys}; got {scale!r}."
+        )
+    return path.startswith(tuple(f"[{key!r}]" for key in scale))
+
+
+def _bounds(leaf: spaces.Space[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Lower and upper bounds of a flattened leaf, and where both are finite."""
+    flat = leaf if isinstance(leaf, spaces.Box) else spaces.flatten_space(leaf)
+    assert isinstance(flat, spaces.Box)
+    return (
+        flat.low.astype(np.float64).ravel(),
+        flat.high.astype(np.float64).ravel(),
+        nested.bounded(flat).ravel(),
+    )
+
+
+def _count_leading_axes(leaf: spaces.Space[Any], value: Any) -> int | None:
+    if not isinstance(leaf, _ArraySpace):
+        return 0 if leaf.contains(value) else None
+    try:
+        shape = np.shape(value)
+    except ValueError:  # ragged
+        return None
+    expected = leaf.shape or ()
+    axes = len(shape) - len(expected)
+    return axes if axes in (0, 1) and shape[axes:] == expected else None
+
+
+def _flatten(leaf: spaces.Space[Any], path: str, column: Any) -> NDArray[Any]:
+    """Returns n values of a leaf as rows [n, d]."""
+    if not isinstance(leaf, _ArraySpace):
+        return np.stack([np.asarray(spaces.flatten(leaf, value)) for value in column])
+    values = np.asarray(column)
+    if values.shape[1:] != leaf.shape:
+        raise ValueError(f"observation{path} must have shape {leaf.shape}; got {values.shape[1:]}.")
+    values = values.reshape(len(values), math.prod(leaf.shape))
+    if isinstance(leaf, spaces.Box | spaces.MultiBinary):
+        return values
+    if isinstance(leaf, spaces.Discrete):
+        start, counts = np.array([leaf.start]), np.array([leaf.n])
+    else:
+        start, counts = leaf.start.ravel(), leaf.nvec.ravel()
+    valid = (values >= start) & (values < start + counts)
+    if values.dtype.kind not in "iu" or not valid.all():
+        raise ValueError(f"observation{path} must be in {leaf}; got {values[valid.all(axis=1).argmin()]}.")
+    one_hot = [values[:, [i]] - start[i] == np.arange(count) for i, count in enumerate(counts)]
+    return np.concatenate(one_hot, axis=1)

@@ -1,0 +1,112 @@
+"""Which agents can be trained together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import cloudpickle
+import numpy as np
+
+from pamdp_agents.base.off_policy import OffPolicyAgent
+from pamdp_agents.checks import check_integer
+from pamdp_agents.files.space_json import space_to_json
+
+
+def check_together(agents: Sequence[OffPolicyAgent]) -> None:
+    """Checks that `train_together` can train these agents.
+
+    Raises:
+        RuntimeError: An agent has no environment.
+        TypeError: `agents` is no list.
+        ValueError: There is no agent; they differ in more than seed, environment, noise and logs; they share an
+            environment, a noise or a logger; or their numbers of updates vary or differ.
+    """
+    if not isinstance(agents, Sequence):
+        raise TypeError(f"agents must be a list of agents, got {agents!r}")
+    if not agents:
+        raise ValueError("agents must be at least one, got none")
+    for agent in agents:
+        if agent._environment is None:
+            raise RuntimeError(
+                "agents trained together need an environment each: pass env to the constructor or to load, or call "
+                "set_env first"
+            )
+    check_unshared("environment", [[getattr(agent.env, "unwrapped", agent.env)] for agent in agents])
+    check_unshared("action_noise", [[agent.action_noise] for agent in agents])
+    check_unshared("logger", [[agent._logger] for agent in agents])
+    first, *others = agents
+    for agent in others:
+        ours, theirs = _shared_settings(first), _shared_settings(agent)
+        if different := [name for name in ours if ours[name] != theirs.get(name)]:
+            raise ValueError(
+                "agents trained together may differ in their seeds, environments, noises and logs only, but these do "
+                "in "
+                + ", ".join(f"{name} ({getattr(first, name)} and {getattr(agent, name, None)})" for name in different)
+            )
+    updates = [updates_in_a_round(agent) for agent in agents]
+    if len(set(updates)) > 1:
+        raise ValueError(
+            "agents trained together must make the same number of updates in a round, but gradient_steps=-1 makes "
+            f"{updates}: give gradient_steps a number, or every agent as many environments"
+        )
+
+
+def check_seeds(seeds: Iterable[int]) -> list[int]:
+    """Returns the seeds as a list after checking that they are different integers of at least 0."""
+    if not isinstance(seeds, Iterable):
+        raise TypeError(f"seeds must be several integers, such as range(4) or [3, 5], got {seeds!r}")
+    checked = [check_integer("each of seeds", seed, 0) for seed in seeds]
+    if not checked:
+        raise ValueError("seeds must hold at least one seed, got none")
+    if len(set(checked)) < len(checked):
+        raise ValueError(f"seeds must all be different, got {checked}: agents of one seed are one and the same")
+    return checked
+
+
+def check_unshared(what: str, things: Iterable[Iterable[Any]]) -> None:
+    """Refuses an object with a state that two agents have in common; `things` are some of each agent."""
+    owners: dict[int, int] = {}
+    for i, own in enumerate(things):
+        for thing in own:
+            owner = owners.setdefault(id(thing), i)
+            if thing is not None and owner != i:
+                raise ValueError(
+                    f"agents trained together need a {what} each, but the agents {owner} and {i} share {thing!r}"
+                )
+
+
+def _shared_settings(agent: OffPolicyAgent) -> dict[str, str]:
+    """What agents trained together have in common, each by its attribute's name as a text that can be compared."""
+    plain, objects = agent.config()
+    values = {name: value for name, value in (plain | objects).items() if name not in OWN_SETTINGS}
+    values |= {name: space_to_json(getattr(agent, name)) for name in ("observation_space", "action_space")}
+    return {"__class__": type(agent).__name__} | {name: _as_text(value) for name, value in values.items()}
+
+
+def _as_text(value: Any) -> str:
+    def part_as_text(part: Any) -> Any:
+        if isinstance(part, np.ndarray | np.generic):
+            return part.tolist()
+        try:
+            return cloudpickle.dumps(part).hex()  # equal for copies, which ids are not
+        except Exception:  # objects of any kind
+            return id(part)
+
+    return json.dumps(value, default=part_as_text)
+
+
+def updates_in_a_round(agent: OffPolicyAgent) -> int:
+    """Returns how many updates an agent makes in a round, which must not vary."""
+    if agent._most_updates() is not None:
+        raise ValueError(
+            f"train_freq={agent.train_freq} with gradient_steps=-1 makes another number of updates in each round here; "
+            "agents trained together need the same: give gradient_steps a number"
+        )
+    frequency, _ = agent._train_frequency()
+    return frequency * agent.n_envs if agent.gradient_steps == -1 else agent.gradient_steps
+
+
+# A noise of the user's own class is compared with its state, which is not the same in two agents.
+OWN_SETTINGS = {"seed", "action_noise", "tensorboard_log", "verbose", "stats_window_size"}
