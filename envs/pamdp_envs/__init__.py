@@ -7,12 +7,12 @@ environment is rendered.
 
 from gymnasium.envs.registration import register
 
+from pamdp_envs.common.nominal_box import NominalBox
+from pamdp_envs.common.record_substeps import RecordSubsteps
 from pamdp_envs.goal import GoalEnv
 from pamdp_envs.goal_vector import GoalVectorEnv
-from pamdp_envs.nominal_box import NominalBox
 from pamdp_envs.platform import PlatformEnv
 from pamdp_envs.platform_vector import PlatformVectorEnv
-from pamdp_envs.record_substeps import RecordSubsteps
 
 __all__ = ["GoalEnv", "GoalVectorEnv", "NominalBox", "PlatformEnv", "PlatformVectorEnv", "RecordSubsteps"]
 

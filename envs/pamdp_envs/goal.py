@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pamdp_envs.base import Action, Observation, ParameterizedEnv, clip
-from pamdp_envs.draws import UniformDraws
-from pamdp_envs.nominal_box import NominalBox
+from pamdp_envs.common.draws import UniformDraws
+from pamdp_envs.common.env import Action, Observation, ParameterizedEnv, clip
+from pamdp_envs.common.nominal_box import NominalBox
 
 GOAL_LINE = 20.0  # x of the goal line; the half pitch is x in [0, 20]
 HALF_WIDTH = 15.0  # the pitch is y in [-15, 15]

@@ -11,9 +11,9 @@ import math
 
 import numpy as np
 
-from pamdp_envs.draws import Array
+from pamdp_envs.common.draws import Array
+from pamdp_envs.common.vector_env import clip
 from pamdp_envs.goal import BALL, CATCHABLE, GOAL_LINE, HALF_WIDTH, INERTIA, KICKABLE, PLAYER, POST
-from pamdp_envs.vector_base import clip
 
 MOST_DRAWS = 7  # that a substep uses: 3 of the player, 3 of the goalie, 1 for the catch
 GLIDE = 16  # substeps in a glide

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from pamdp_envs.draws import Array
+from pamdp_envs.common.draws import Array
+from pamdp_envs.common.vector_env import Outcome, ParameterizedVectorEnv, clip
 from pamdp_envs.goal import (
     BALL,
     CATCHABLE,
@@ -36,7 +37,6 @@ from pamdp_envs.goal_substeps import (
     length,
     move,
 )
-from pamdp_envs.vector_base import Outcome, ParameterizedVectorEnv, clip
 
 FEW = 5  # so many environments are faster one by one than in NumPy
 DRAWN_AHEAD = 256  # random numbers of each environment that are at hand at a time

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium import spaces
 
-from pamdp_envs.base import Action, Observation, ParameterizedEnv, clip
+from pamdp_envs.common.env import Action, Observation, ParameterizedEnv, clip
 
 DT = 0.05  # time of one substep
 NOISE = 0.5 * DT  # standard deviation of the noise on a speed in one substep

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pamdp_envs.common.rendering import Canvas, Color, Picture, Pose
 from pamdp_envs.platform import GROUND, HEIGHT, LEDGES, WIDTH, WORLD_WIDTH
-from pamdp_envs.rendering import Canvas, Color, Picture, Pose
 
 SKY_TOP, SKY_BOTTOM = (112, 184, 240), (226, 243, 252)
 SUN = (255, 236, 160)

@@ -6,7 +6,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.lib.stride_tricks import sliding_window_view
 
-from pamdp_envs.draws import Array
+from pamdp_envs.common.draws import Array
+from pamdp_envs.common.vector_env import Outcome, ParameterizedVectorEnv, clip
 from pamdp_envs.platform import (
     DT,
     ENEMY_SPEED,
@@ -26,7 +27,6 @@ from pamdp_envs.platform import (
     WORLD_WIDTH,
     PlatformEnv,
 )
-from pamdp_envs.vector_base import Outcome, ParameterizedVectorEnv, clip
 
 RUN_SUBSTEPS = 20  # RUN_TIME, counted down by DT
 MOST_SUBSTEPS = 150  # more than any action takes: the highest hop flies 2 · 35 / (9.8 · DT) substeps

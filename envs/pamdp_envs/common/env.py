@@ -14,7 +14,7 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from pamdp_envs.rendering import Picture, Screen
+    from pamdp_envs.common.rendering import Picture, Screen
 
 Observation = NDArray[Any]  # of float64
 Action = tuple[Any, Any]
@@ -54,7 +54,7 @@ class ParameterizedEnv(gym.Env[Observation, Any]):
         modes = self.metadata["render_modes"]
         if render_mode not in modes:
             raise ValueError(f"render_mode must be None or one of {modes}; got {render_mode!r}.")
-        from pamdp_envs.rendering import Screen  # needs pygame, which is an extra
+        from pamdp_envs.common.rendering import Screen  # needs pygame, which is an extra
 
         self.render_mode = render_mode
         self._screen = Screen(render_mode, picture, self.metadata["render_fps"])

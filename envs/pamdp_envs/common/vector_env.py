@@ -10,8 +10,8 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from pamdp_envs.base import ParameterizedEnv
-from pamdp_envs.draws import Array, Draws
+from pamdp_envs.common.draws import Array, Draws
+from pamdp_envs.common.env import ParameterizedEnv
 
 # Of each environment that stepped: rewards, terminations, truncations, and arrays of what `info` holds.
 Outcome = tuple[Array, Array, Array, dict[str, Array]]
