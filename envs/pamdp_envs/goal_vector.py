@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from pamdp_envs.common.draws import Array
-from pamdp_envs.common.vector_env import Outcome, ParameterizedVectorEnv, clip
+from pamdp_envs.common.vector_env import ParameterizedVectorEnv, SimulatedStep, clip
 from pamdp_envs.goal import (
     BALL,
     CATCHABLE,
@@ -113,7 +113,7 @@ class GoalVectorEnv(ParameterizedVectorEnv):
         y = goalie[1] + slope * (GOAL_LINE - goalie[0])
         return np.where(upright, np.where(dy > 0, -POST, POST), clip(y, -POST, 2 * POST))
 
-    def _simulate(self, envs: Array, k: Array, parameters: Array) -> Outcome:
+    def _simulate(self, envs: Array, k: Array, parameters: Array) -> SimulatedStep:
         truncated = self._elapsed[envs] == TIME_LIMIT
         playing = np.flatnonzero(~truncated)
         substeps = np.zeros(len(envs), dtype=np.int64)

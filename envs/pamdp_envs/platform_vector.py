@@ -7,7 +7,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.lib.stride_tricks import sliding_window_view
 
 from pamdp_envs.common.draws import Array
-from pamdp_envs.common.vector_env import Outcome, ParameterizedVectorEnv, clip
+from pamdp_envs.common.vector_env import ParameterizedVectorEnv, SimulatedStep, clip
 from pamdp_envs.platform import (
     DT,
     ENEMY_SPEED,
@@ -78,7 +78,7 @@ class PlatformVectorEnv(ParameterizedVectorEnv):
         moving = [x, self._vx[envs], self._enemy_x[second, envs], self._enemy_dx[second, envs]]
         return (np.column_stack([*moving, np.array(STRETCHES)[stretch]]) + SHIFT) / SCALE
 
-    def _simulate(self, envs: Array, k: Array, parameters: Array) -> Outcome:
+    def _simulate(self, envs: Array, k: Array, parameters: Array) -> SimulatedStep:
         # Jumps first: they take longer. Off its ledge, as after a run that ended there, a player only falls.
         jumping = (k != RUN) & ~is_off(self._x[envs], ledge_of(self._x[envs]))
         order = np.argsort(~jumping, kind="stable")

@@ -14,7 +14,7 @@ from pamdp_envs.common.draws import Array, Draws
 from pamdp_envs.common.env import ParameterizedEnv
 
 # Of each environment that stepped: rewards, terminations, truncations, and arrays of what `info` holds.
-Outcome = tuple[Array, Array, Array, dict[str, Array]]
+SimulatedStep = tuple[Array, Array, Array, dict[str, Array]]
 
 
 class ParameterizedVectorEnv(VectorEnv[Array, Any, Array]):
@@ -73,7 +73,7 @@ class ParameterizedVectorEnv(VectorEnv[Array, Any, Array]):
         """Start a new episode in each of `envs`, distinct indices of shape (m,)."""
         raise NotImplementedError
 
-    def _simulate(self, envs: Array, k: Array, parameters: Array) -> Outcome:
+    def _simulate(self, envs: Array, k: Array, parameters: Array) -> SimulatedStep:
         """Step each of `envs`, of shape (m,), by action `k` (m,) with its `parameters` (m, the most of any action)."""
         raise NotImplementedError
 
