@@ -9,8 +9,7 @@ from gymnasium.envs.registration import register
 
 from pamdp_envs.common.nominal_box import NominalBox
 from pamdp_envs.common.record_substeps import RecordSubsteps
-from pamdp_envs.goal import GoalEnv
-from pamdp_envs.goal_vector import GoalVectorEnv
+from pamdp_envs.goal import GoalEnv, GoalVectorEnv
 from pamdp_envs.platform import PlatformEnv
 from pamdp_envs.platform_vector import PlatformVectorEnv
 
@@ -26,7 +25,7 @@ register(
 for version, published_quirks in (("v0", True), ("v1", False)):
     register(
         id=f"pamdp/Goal-{version}",
-        entry_point="pamdp_envs.goal:GoalEnv",
-        vector_entry_point="pamdp_envs.goal_vector:GoalVectorEnv",
+        entry_point="pamdp_envs.goal.env:GoalEnv",
+        vector_entry_point="pamdp_envs.goal.vector:GoalVectorEnv",
         kwargs={"published_quirks": published_quirks},
     )

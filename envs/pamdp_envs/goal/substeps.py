@@ -1,4 +1,4 @@
-"""The substeps of Robot Soccer Goal for many environments at once: the arithmetic of `goal.Body` and `goal.Player`.
+"""The substeps of Robot Soccer Goal for many environments at once: the arithmetic of `pitch.Body` and `pitch.Player`.
 
 `bodies`, of shape (4, 3, m), holds x, y, vx and vy of the player (0), the goalie (1) and the ball (2) of m
 environments, and `facing`, (2, m), the orientations of player and goalie; functions change them in place. `draws` are
@@ -13,7 +13,7 @@ import numpy as np
 
 from pamdp_envs.common.draws import Array
 from pamdp_envs.common.vector_env import clip
-from pamdp_envs.goal import BALL, CATCHABLE, GOAL_LINE, HALF_WIDTH, INERTIA, KICKABLE, PLAYER, POST
+from pamdp_envs.goal.pitch import BALL, CATCHABLE, GOAL_LINE, HALF_WIDTH, INERTIA, KICKABLE, PLAYER, POST
 
 MOST_DRAWS = 7  # that a substep uses: 3 of the player, 3 of the goalie, 1 for the catch
 GLIDE = 16  # substeps in a glide

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from pamdp_envs.common.rendering import Canvas, Color, Picture, Point, Pose
-from pamdp_envs.goal import GOAL_AREA, GOAL_LINE, HALF_WIDTH, NET_DEPTH, POST
+from pamdp_envs.goal.pitch import GOAL_AREA, GOAL_LINE, HALF_WIDTH, NET_DEPTH, POST
 
 GOAL_AREA_HALF_WIDTH = 9.16
 LINE = 0.14

@@ -7,7 +7,8 @@ from gymnasium.vector import AutoresetMode
 
 from pamdp_envs.common.draws import Array
 from pamdp_envs.common.vector_env import ParameterizedVectorEnv, SimulatedStep, clip
-from pamdp_envs.goal import (
+from pamdp_envs.goal.env import GoalEnv
+from pamdp_envs.goal.pitch import (
     BALL,
     CATCHABLE,
     GOAL_AREA,
@@ -19,12 +20,11 @@ from pamdp_envs.goal import (
     POST,
     TIME_LIMIT,
     Body,
-    GoalEnv,
     Player,
     goal_distance,
     play,
 )
-from pamdp_envs.goal_substeps import (
+from pamdp_envs.goal.substeps import (
     CENTRE,
     GLIDE,
     HALF,
