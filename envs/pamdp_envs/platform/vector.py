@@ -8,7 +8,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from pamdp_envs.common.draws import Array
 from pamdp_envs.common.vector_env import ParameterizedVectorEnv, SimulatedStep, clip
-from pamdp_envs.platform import (
+from pamdp_envs.platform.env import PlatformEnv
+from pamdp_envs.platform.world import (
     DT,
     ENEMY_SPEED,
     GRAVITY,
@@ -25,7 +26,6 @@ from pamdp_envs.platform import (
     TAKE_OFF_SPEED,
     WIDTH,
     WORLD_WIDTH,
-    PlatformEnv,
 )
 
 RUN_SUBSTEPS = 20  # RUN_TIME, counted down by DT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pamdp_envs.common.rendering import Canvas, Color, Picture, Pose
-from pamdp_envs.platform import GROUND, HEIGHT, LEDGES, WIDTH, WORLD_WIDTH
+from pamdp_envs.platform.world import GROUND, HEIGHT, LEDGES, WIDTH, WORLD_WIDTH
 
 SKY_TOP, SKY_BOTTOM = (112, 184, 240), (226, 243, 252)
 SUN = (255, 236, 160)
