@@ -5,6 +5,9 @@ from __future__ import annotations
 from pamdp_envs.common.rendering import Canvas, Color, Picture, Pose
 from pamdp_envs.platform.world import GROUND, HEIGHT, LEDGES, WIDTH, WORLD_WIDTH
 
+SIZE = (960, 256)  # of a frame in pixels
+SCALE = 0.875  # pixels per unit
+ORIGIN = (-31.0, -25.0)  # of the frame, its lower-left corner
 SKY_TOP, SKY_BOTTOM = (112, 184, 240), (226, 243, 252)
 SUN = (255, 236, 160)
 CLOUD = (250, 253, 255)
@@ -116,4 +119,4 @@ def _draw_enemy(canvas: Canvas, x: float, speed: float) -> None:
     canvas.rectangle(middle + 2.5 * ahead - 5, GROUND + 8, 10, 2.6, ENEMY_DARK, radius=1.3)
 
 
-PICTURE = Picture((960, 256), 0.875, (-31.0, -25.0), draw_background, draw)
+PICTURE = Picture(SIZE, SCALE, ORIGIN, draw_background, draw)
