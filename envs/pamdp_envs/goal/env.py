@@ -152,7 +152,7 @@ class GoalEnv(ParameterizedEnv):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Put the player, with the ball at its feet, at a random place of the half-way line."""
+        """Puts the player, with the ball at its feet, at a random place of the half-way line."""
         self._start(seed)
         self._time = 0
         player = Player(0.0, float(self.np_random.uniform(-HALF_WIDTH, HALF_WIDTH)))
@@ -170,7 +170,7 @@ class GoalEnv(ParameterizedEnv):
         return self._observation(), {}
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Act, then simulate until the ball is the player's again, or for a shot until the episode's end."""
+        """Acts, then simulates until the ball is the player's again, or for a shot until the episode's end."""
         k, parameters = self._read_action(action)
         player, goalie, ball = self._player, self._goalie, self._ball
         screen = self._screen
@@ -214,7 +214,7 @@ class GoalEnv(ParameterizedEnv):
         return np.array(state)
 
     def _shadow(self, dx: float, dy: float) -> float:
-        """Where the line from the ball through the goalie meets the goal line."""
+        """Returns where the line from the ball through the goalie meets the goal line."""
         if dx == 0:
             return -POST if dy > 0 else POST
         slope = dy / dx

@@ -24,7 +24,7 @@ BALL, BALL_PATCH = (252, 252, 252), (40, 40, 48)
 
 
 def draw_background(canvas: Canvas) -> None:
-    """The half pitch with its markings, and the goal."""
+    """Draws the half pitch with its markings, and the goal."""
     canvas.rectangle(canvas.left, canvas.bottom, canvas.width, canvas.height, SURROUND)
     stripes = 8
     for i in range(stripes):
@@ -50,7 +50,7 @@ def draw_background(canvas: Canvas) -> None:
 
 
 def draw(canvas: Canvas, pose: Pose) -> None:
-    """The player, the goalie and the ball.
+    """Draws the player, the goalie and the ball.
 
     Args:
         canvas: where to draw.

@@ -36,7 +36,7 @@ BALL = Kind(size=0.4, rand=0.05, limit=2.7, rate=0.027, decay=0.94)
 
 
 def norm_angle(angle: float) -> float:
-    """The same angle within [−π, π]."""
+    """Returns the same angle within [−π, π]."""
     while angle > math.pi:
         angle -= 2 * math.pi
     while angle < -math.pi:
@@ -45,7 +45,7 @@ def norm_angle(angle: float) -> float:
 
 
 def goal_distance(x: float, y: float, published_quirks: bool) -> float:
-    """Distance of a ball at (x, y) to the goal mouth."""
+    """Returns the distance of a ball at (x, y) to the goal mouth."""
     if x < GOAL_LINE:
         if abs(y) <= POST:
             return GOAL_LINE - x
@@ -65,7 +65,7 @@ class Body:
         self.size, self.rand, self.limit, self.rate, self.decay = kind
 
     def accelerate(self, power: float, angle: float, rng: UniformDraws) -> None:
-        """Push in a direction; the direction and the push are noisy."""
+        """Pushes in a direction; the direction and the push are noisy."""
         angle *= 1 + rng.uniform(-self.rand, self.rand)
         noise = self.rand * self.speed()
         noise_x, noise_y = rng.uniform(-noise, noise, size=2)
@@ -76,27 +76,27 @@ class Body:
         self.vy = clip(self.vy + ay, -limit, limit)
 
     def move(self) -> None:
-        """Advance one substep."""
+        """Advances one substep."""
         self.x += self.vx
         self.y += self.vy
         self.vx *= self.decay
         self.vy *= self.decay
 
     def speed(self) -> float:
-        """Length of the velocity."""
+        """Returns the length of the velocity."""
         return math.sqrt(self.vx * self.vx + self.vy * self.vy)
 
     def distance(self, other: Body) -> float:
-        """Distance between the centres."""
+        """Returns the distance between the centres."""
         dx, dy = other.x - self.x, other.y - self.y
         return math.sqrt(dx * dx + dy * dy)
 
     def angle_to(self, x: float, y: float) -> float:
-        """Direction of a point."""
+        """Returns the direction of a point."""
         return math.atan2(y - self.y, x - self.x)
 
     def bounce_off(self, other: Body) -> None:
-        """If two bodies overlap, push both apart and reverse both velocities."""
+        """If two bodies overlap, pushes both apart and reverses both velocities."""
         distance = self.distance(other)
         if distance >= self.size + other.size:
             return
@@ -118,7 +118,7 @@ class Player(Body):
         super().__init__(x, y, PLAYER)
 
     def kick_to(self, x: float, y: float, ball: Body, rng: UniformDraws) -> None:
-        """Kick the ball so that it would come to rest at a point; if it is out of reach, go to it instead."""
+        """Kicks the ball so that it would come to rest at a point; if it is out of reach, goes to it instead."""
         distance = self.distance(ball)
         angle = norm_angle(self.angle_to(ball.x, ball.y) - self.orientation)
         if distance > KICKABLE:
@@ -136,7 +136,7 @@ class Player(Body):
         ball.accelerate(power, self.orientation + (math.atan2(ay, ax) - self.orientation), rng)
 
     def guard(self, ball: Body, rng: UniformDraws) -> None:
-        """As the goalie: cut off a ball that rolls towards the goal, else follow it."""
+        """As the goalie: cuts off a ball that rolls towards the goal, else follows it."""
         end_x, end_y = ball.x + ball.vx / (1 - ball.decay), ball.y + ball.vy / (1 - ball.decay)
         dx, dy = end_x - ball.x, end_y - ball.y
         slope = dy / dx if dx != 0 else 0.0
@@ -162,7 +162,7 @@ def play(
     rng: UniformDraws,
     show: Callable[[], None] | None = None,
 ) -> tuple[int, bool, bool]:
-    """Simulate a kick to a target until the ball is the player's again, or a shot until the episode's end.
+    """Simulates a kick to a target until the ball is the player's again, or a shot until the episode's end.
 
     Args:
         player: the player.

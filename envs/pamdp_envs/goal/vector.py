@@ -107,7 +107,7 @@ class GoalVectorEnv(ParameterizedVectorEnv):
         return np.column_stack(state)
 
     def _shadow(self, goalie: Array, dx: Array, dy: Array) -> Array:
-        """Where the line from the ball through the goalie meets the goal line."""
+        """Returns where the line from the ball through the goalie meets the goal line."""
         upright = dx == 0
         slope = dy / np.where(upright, 1.0, dx)
         y = goalie[1] + slope * (GOAL_LINE - goalie[0])
@@ -131,7 +131,7 @@ class GoalVectorEnv(ParameterizedVectorEnv):
         return rewards, over, truncated, {"substeps": substeps, "is_success": scored}
 
     def _play(self, envs: Array, shots: Array, target: Array) -> tuple[Array, Array, Array]:
-        """Simulate each of `envs`, (m,), until its action is over.
+        """Simulates each of `envs`, (m,), until its action is over.
 
         Args:
             envs: the environments.
@@ -187,7 +187,7 @@ class GoalVectorEnv(ParameterizedVectorEnv):
         return substeps, over, scored
 
     def _play_alone(self, env: int, target: list[float], shot: bool) -> tuple[int, bool, bool]:
-        """Simulate one environment with a target (x, y) until its action is over, as `GoalEnv` does."""
+        """Simulates one environment with a target (x, y) until its action is over, as `GoalEnv` does."""
         player, goalie, ball = bodies = Player(0.0, 0.0), Player(0.0, 0.0), Body(0.0, 0.0, BALL)
         for body, state in zip(bodies, self._bodies[:, :, env].T.tolist(), strict=True):
             body.x, body.y, body.vx, body.vy = state

@@ -116,7 +116,7 @@ class PlatformEnv(ParameterizedEnv):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Put the player and the enemies at their starts; nothing is drawn at random."""
+        """Puts the player and the enemies at their starts; nothing is drawn at random."""
         self._start(seed)
         self._player = Player()
         self._enemies = Enemy(LEDGES[0]), Enemy(LEDGES[1])
@@ -125,7 +125,7 @@ class PlatformEnv(ParameterizedEnv):
         return self._observation(), {}
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Act, then simulate until the player has settled again."""
+        """Acts, then simulates until the player has settled again."""
         k, (power,) = self._read_action(action)
         player, (first, second), rng = self._player, self._enemies, self.np_random
         screen = self._screen

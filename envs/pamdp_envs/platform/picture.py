@@ -22,7 +22,7 @@ WHITE, BLACK = (255, 255, 255), (30, 30, 40)
 
 
 def draw_background(canvas: Canvas) -> None:
-    """Sky, hills, water and the three platforms."""
+    """Draws sky, hills, water and the three platforms."""
     _draw_sky(canvas)
     for x, y, radius in ((90.0, -190.0, 330.0), (520.0, -300.0, 430.0), (930.0, -210.0, 350.0)):
         canvas.circle(x, y, radius, FAR_HILL)
@@ -39,7 +39,7 @@ def draw_background(canvas: Canvas) -> None:
 
 
 def draw(canvas: Canvas, pose: Pose) -> None:
-    """The player and the two enemies.
+    """Draws the player and the two enemies.
 
     Args:
         canvas: where to draw.

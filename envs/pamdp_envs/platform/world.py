@@ -45,18 +45,18 @@ class Player:
         self.x, self.y, self.vx, self.vy = 0.0, GROUND, 0.0, 0.0
 
     def on_ledge(self) -> bool:
-        """Whether the player stands on a platform."""
+        """Returns whether the player stands on a platform."""
         x = self.x
         return self.y == GROUND and any(-WIDTH <= x - ledge.x <= ledge.width for ledge in LEDGES)
 
     def accelerate(self, ax: float, ay: float, rng: np.random.Generator) -> None:
-        """Change the velocity for one substep; the forward speed loses a random amount, but not its sign."""
+        """Changes the velocity for one substep; the forward speed loses a random amount, but not its sign."""
         ax = clip(ax, -600.0, 600.0)
         ay = clip(ay, -4000.0, 4000.0)
         self._push(ax, ay, rng)
 
     def fall(self, rng: np.random.Generator) -> None:
-        """Change the velocity for one substep in the air."""
+        """Changes the velocity for one substep in the air."""
         self._push(0.0, -GRAVITY, rng)
 
     def _push(self, ax: float, ay: float, rng: np.random.Generator) -> None:
@@ -67,21 +67,21 @@ class Player:
         self.vy = -200.0 if vy < -200.0 else 200.0 if vy > 200.0 else vy
 
     def jump(self, distance: float, take_off_speed: float, rng: np.random.Generator) -> None:
-        """Take off at the forward speed that covers `distance` during the flight, less some noise."""
+        """Takes off at the forward speed that covers `distance` during the flight, less some noise."""
         flight_time = 2 * take_off_speed / GRAVITY + 1
         speed_gain = clip(distance / flight_time - self.vx, -600.0, 200.0 - take_off_speed)
         noise_x, noise_y = rng.normal(0.0, 1.0, size=2)
         self.accelerate((speed_gain - abs(float(noise_x))) / DT, (take_off_speed - abs(float(noise_y))) / DT, rng)
 
     def move(self) -> None:
-        """Advance one substep."""
+        """Advances one substep."""
         x = self.x + self.vx * DT
         self.x = 0.0 if x < 0.0 else WORLD_WIDTH if x > WORLD_WIDTH else x
         self.y += self.vy * DT
         self.vx *= 0.99
 
     def land_on(self, ledge: Ledge) -> None:
-        """If inside a platform, leave it by the nearer side: its top or bottom, or one of its walls."""
+        """If inside a platform, leaves it by the nearer side: its top or bottom, or one of its walls."""
         x, y, left, right = self.x, self.y, ledge.x - WIDTH, ledge.x + ledge.width
         if not (left < x < right and -HEIGHT < y < GROUND):
             return
@@ -101,7 +101,7 @@ class Player:
         self.vx = 0.0
 
     def touches(self, enemy: Enemy) -> bool:
-        """Whether the player and an enemy overlap."""
+        """Returns whether the player and an enemy overlap."""
         return -WIDTH < self.x - enemy.x < WIDTH and -HEIGHT < self.y - GROUND < HEIGHT
 
 
@@ -115,7 +115,7 @@ class Enemy:
         self.x, self.dx = self.right, -ENEMY_SPEED
 
     def move(self, rng: np.random.Generator) -> None:
-        """Advance one substep, turning round at the platform's ends."""
+        """Advances one substep, turning round at the platform's ends."""
         left, right = self.left, self.right
         if not left < self.x < right:
             self.dx = -self.dx
