@@ -7,26 +7,24 @@ environment is rendered.
 
 from gymnasium.envs.registration import register
 
-from pamdp_envs.goal import GoalEnv
-from pamdp_envs.goal_vector import GoalVectorEnv
-from pamdp_envs.nominal_box import NominalBox
-from pamdp_envs.platform import PlatformEnv
-from pamdp_envs.platform_vector import PlatformVectorEnv
-from pamdp_envs.record_substeps import RecordSubsteps
+from pamdp_envs.common.nominal_box import NominalBox
+from pamdp_envs.common.record_substeps import RecordSubsteps
+from pamdp_envs.goal import GoalEnv, GoalVectorEnv
+from pamdp_envs.platform import PlatformEnv, PlatformVectorEnv
 
 __all__ = ["GoalEnv", "GoalVectorEnv", "NominalBox", "PlatformEnv", "PlatformVectorEnv", "RecordSubsteps"]
 
 register(
     id="pamdp/Platform-v0",
-    entry_point="pamdp_envs.platform:PlatformEnv",
-    vector_entry_point="pamdp_envs.platform_vector:PlatformVectorEnv",
+    entry_point="pamdp_envs.platform.env:PlatformEnv",
+    vector_entry_point="pamdp_envs.platform.vector:PlatformVectorEnv",
     max_episode_steps=200,
 )
 # Goal has no TimeLimit: its own limit of 100 steps sets the last reward, so the environment truncates itself.
 for version, published_quirks in (("v0", True), ("v1", False)):
     register(
         id=f"pamdp/Goal-{version}",
-        entry_point="pamdp_envs.goal:GoalEnv",
-        vector_entry_point="pamdp_envs.goal_vector:GoalVectorEnv",
+        entry_point="pamdp_envs.goal.env:GoalEnv",
+        vector_entry_point="pamdp_envs.goal.vector:GoalVectorEnv",
         kwargs={"published_quirks": published_quirks},
     )

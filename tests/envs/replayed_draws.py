@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pamdp_envs.base import ParameterizedEnv
+from pamdp_envs.common.env import ParameterizedEnv
 
 DATA = Path(__file__).parent / "data"
 TOLERANCE = 1e-9

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 
-from pamdp_envs.goal import GOAL_AREA, GOAL_LINE, HALF_WIDTH, NET_DEPTH, POST
-from pamdp_envs.rendering import Canvas, Color, Picture, Point, Pose
+from pamdp_envs.common.rendering import Canvas, Color, Picture, Point, Pose
+from pamdp_envs.goal.pitch import GOAL_AREA, GOAL_LINE, HALF_WIDTH, NET_DEPTH, POST
 
+SIZE = (512, 640)  # of a frame in pixels
+SCALE = 19.0  # pixels per unit
+ORIGIN = (-2.0, -SIZE[1] / SCALE / 2)  # of the frame, its lower-left corner
 GOAL_AREA_HALF_WIDTH = 9.16
 LINE = 0.14
 DARK_GRASS, LIGHT_GRASS, SURROUND = (62, 142, 72), (72, 156, 80), (52, 124, 64)
@@ -21,7 +24,7 @@ BALL, BALL_PATCH = (252, 252, 252), (40, 40, 48)
 
 
 def draw_background(canvas: Canvas) -> None:
-    """The half pitch with its markings, and the goal."""
+    """Draws the half pitch with its markings, and the goal."""
     canvas.rectangle(canvas.left, canvas.bottom, canvas.width, canvas.height, SURROUND)
     stripes = 8
     for i in range(stripes):
@@ -47,7 +50,7 @@ def draw_background(canvas: Canvas) -> None:
 
 
 def draw(canvas: Canvas, pose: Pose) -> None:
-    """The player, the goalie and the ball.
+    """Draws the player, the goalie and the ball.
 
     Args:
         canvas: where to draw.
@@ -92,4 +95,4 @@ def _draw_ball(canvas: Canvas, x: float, y: float) -> None:
         canvas.circle(x + 0.29 * math.cos(angle), y + 0.29 * math.sin(angle), 0.07, BALL_PATCH)
 
 
-PICTURE = Picture((512, 640), 19.0, (-2.0, -640 / 19 / 2), draw_background, draw)
+PICTURE = Picture(SIZE, SCALE, ORIGIN, draw_background, draw)

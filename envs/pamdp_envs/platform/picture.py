@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from pamdp_envs.platform import GROUND, HEIGHT, LEDGES, WIDTH, WORLD_WIDTH
-from pamdp_envs.rendering import Canvas, Color, Picture, Pose
+from pamdp_envs.common.rendering import Canvas, Color, Picture, Pose
+from pamdp_envs.platform.world import GROUND, HEIGHT, LEDGES, WIDTH, WORLD_WIDTH
 
+SIZE = (960, 256)  # of a frame in pixels
+SCALE = 0.875  # pixels per unit
+ORIGIN = (-31.0, -25.0)  # of the frame, its lower-left corner
 SKY_TOP, SKY_BOTTOM = (112, 184, 240), (226, 243, 252)
 SUN = (255, 236, 160)
 CLOUD = (250, 253, 255)
@@ -19,7 +22,7 @@ WHITE, BLACK = (255, 255, 255), (30, 30, 40)
 
 
 def draw_background(canvas: Canvas) -> None:
-    """Sky, hills, water and the three platforms."""
+    """Draws sky, hills, water and the three platforms."""
     _draw_sky(canvas)
     for x, y, radius in ((90.0, -190.0, 330.0), (520.0, -300.0, 430.0), (930.0, -210.0, 350.0)):
         canvas.circle(x, y, radius, FAR_HILL)
@@ -36,7 +39,7 @@ def draw_background(canvas: Canvas) -> None:
 
 
 def draw(canvas: Canvas, pose: Pose) -> None:
-    """The player and the two enemies.
+    """Draws the player and the two enemies.
 
     Args:
         canvas: where to draw.
@@ -116,4 +119,4 @@ def _draw_enemy(canvas: Canvas, x: float, speed: float) -> None:
     canvas.rectangle(middle + 2.5 * ahead - 5, GROUND + 8, 10, 2.6, ENEMY_DARK, radius=1.3)
 
 
-PICTURE = Picture((960, 256), 0.875, (-31.0, -25.0), draw_background, draw)
+PICTURE = Picture(SIZE, SCALE, ORIGIN, draw_background, draw)

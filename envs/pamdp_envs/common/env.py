@@ -14,7 +14,7 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from pamdp_envs.rendering import Picture, Screen
+    from pamdp_envs.common.rendering import Picture, Screen
 
 Observation = NDArray[Any]  # of float64
 Action = tuple[Any, Any]
@@ -45,22 +45,22 @@ class ParameterizedEnv(gym.Env[Observation, Any]):
         )
 
     def _start(self, seed: int | None) -> None:
-        """Seed the random generator as Gymnasium does, and allow steps; the first thing in `reset`."""
+        """Seeds the random generator as Gymnasium does, and allows steps; the first thing in `reset`."""
         super().reset(seed=seed)
         self._has_reset = True
 
     def _open_screen(self, render_mode: str, picture: Picture) -> None:
-        """Set up rendering, for every render mode but None."""
+        """Sets up rendering, for every render mode but None."""
         modes = self.metadata["render_modes"]
         if render_mode not in modes:
             raise ValueError(f"render_mode must be None or one of {modes}; got {render_mode!r}.")
-        from pamdp_envs.rendering import Screen  # needs pygame, which is an extra
+        from pamdp_envs.common.rendering import Screen  # needs pygame, which is an extra
 
         self.render_mode = render_mode
         self._screen = Screen(render_mode, picture, self.metadata["render_fps"])
 
     def render(self) -> Any:
-        """Draw the world as the render mode asks for; every substep of a step is a frame.
+        """Draws the world as the render mode asks for; every substep of a step is a frame.
 
         Returns:
             For `"rgb_array"` the latest frame, uint8 of shape (height, width, 3); for `"rgb_array_list"` the
@@ -81,12 +81,12 @@ class ParameterizedEnv(gym.Env[Observation, Any]):
         return self._screen.render()
 
     def close(self) -> None:
-        """Close the window, if there is one."""
+        """Closes the window, if there is one."""
         if self._screen is not None:
             self._screen.close()
 
     def _read_action(self, action: Action) -> tuple[int, list[float]]:
-        """Check an action and return its discrete part with that part's own parameters.
+        """Checks an action and returns its discrete part with that part's own parameters.
 
         Args:
             action: (k, parameters): k in {0 … K−1}; parameters holds one entry for every discrete action,
@@ -135,7 +135,7 @@ class ParameterizedEnv(gym.Env[Observation, Any]):
 
 
 def clip(value: float, low: float, high: float) -> float:
-    """The nearest number in [low, high]; several times faster than NumPy and than nested `min` and `max`."""
+    """Returns the nearest number in [low, high]; several times faster than NumPy and than nested `min` and `max`."""
     return low if value < low else high if value > high else value
 
 

@@ -6,8 +6,10 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.lib.stride_tricks import sliding_window_view
 
-from pamdp_envs.draws import Array
-from pamdp_envs.platform import (
+from pamdp_envs.common.draws import Array
+from pamdp_envs.common.vector_env import ParameterizedVectorEnv, SimulatedStep, clip
+from pamdp_envs.platform.env import PlatformEnv
+from pamdp_envs.platform.world import (
     DT,
     ENEMY_SPEED,
     GRAVITY,
@@ -24,9 +26,7 @@ from pamdp_envs.platform import (
     TAKE_OFF_SPEED,
     WIDTH,
     WORLD_WIDTH,
-    PlatformEnv,
 )
-from pamdp_envs.vector_base import Outcome, ParameterizedVectorEnv, clip
 
 RUN_SUBSTEPS = 20  # RUN_TIME, counted down by DT
 MOST_SUBSTEPS = 150  # more than any action takes: the highest hop flies 2 · 35 / (9.8 · DT) substeps
@@ -78,7 +78,7 @@ class PlatformVectorEnv(ParameterizedVectorEnv):
         moving = [x, self._vx[envs], self._enemy_x[second, envs], self._enemy_dx[second, envs]]
         return (np.column_stack([*moving, np.array(STRETCHES)[stretch]]) + SHIFT) / SCALE
 
-    def _simulate(self, envs: Array, k: Array, parameters: Array) -> Outcome:
+    def _simulate(self, envs: Array, k: Array, parameters: Array) -> SimulatedStep:
         # Jumps first: they take longer. Off its ledge, as after a run that ended there, a player only falls.
         jumping = (k != RUN) & ~is_off(self._x[envs], ledge_of(self._x[envs]))
         order = np.argsort(~jumping, kind="stable")
@@ -135,11 +135,11 @@ class PlatformVectorEnv(ParameterizedVectorEnv):
         return rewards[back], terminated[back], np.zeros(n, dtype=np.bool_), {"substeps": substeps[back]}
 
     def _draw(self, envs: Array, count: int) -> Array:
-        """The next `count` standard normals of each of `envs`, (count, m), which do not count as used yet."""
+        """Returns the next `count` standard normals of each of `envs`, (count, m), which do not count as used yet."""
         return sliding_window_view(self._draws.numbers, count)[self._draws.ahead(envs, count)].T
 
     def _walk(self, envs: Array, player_x: Array, x: Array, dx: Array, noise: Array, jumps: int) -> None:
-        """Fill in the paths of the enemies that move: the first, or the second once the player is past x = 475."""
+        """Fills in the paths of the enemies that move: the first, or the second once the player is past x = 475."""
         second = player_x > LEDGES[1].x
         second[RUN_SUBSTEPS:, jumps:] = second[RUN_SUBSTEPS - 1, jumps:]
         moving = second[0].astype(int)
@@ -173,7 +173,7 @@ class PlatformVectorEnv(ParameterizedVectorEnv):
 
 
 def fly(x: Array, vx: Array, k: Array, distance: Array, shock: Array, loss: Array) -> Array:
-    """Fill in the paths of players that jump, from their first rows on.
+    """Fills in the paths of players that jump, from their first rows on.
 
     Returns:
         The height after each substep, of shape (substeps until the last has landed, players).
@@ -202,7 +202,7 @@ def fly(x: Array, vx: Array, k: Array, distance: Array, shock: Array, loss: Arra
 
 
 def run(x: Array, vx: Array, power: Array, loss: Array) -> Array:
-    """Fill in the paths of players that run, from their first rows on.
+    """Fills in the paths of players that run, from their first rows on.
 
     Returns:
         Whether the player had left its platform before each substep, of shape (20, players).
@@ -220,7 +220,7 @@ def run(x: Array, vx: Array, power: Array, loss: Array) -> Array:
 
 
 def land(x: Array, vx: Array, y: Array) -> tuple[Array, Array, Array]:
-    """Let players come down to `y`, just below the ground: on a platform, against its wall, or into a gap.
+    """Lets players come down to `y`, just below the ground: on a platform, against its wall, or into a gap.
 
     Returns:
         Their x and forward speed, and which of them are still below the ground.
@@ -237,10 +237,10 @@ def land(x: Array, vx: Array, y: Array) -> tuple[Array, Array, Array]:
 
 
 def ledge_of(x: Array) -> Array:
-    """The index of the platform that a player at ground level is on or has just left."""
+    """Returns the index of the platform that a player at ground level is on or has just left."""
     return (x >= STARTS[1:, None] - WIDTH).sum(axis=0)
 
 
 def is_off(x: Array, ledge: Array) -> Array:
-    """Whether a player has left a platform at its right end."""
+    """Returns whether a player has left a platform at its right end."""
     return x - STARTS[ledge] > WIDTHS[ledge]

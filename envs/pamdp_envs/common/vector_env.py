@@ -10,11 +10,11 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from pamdp_envs.base import ParameterizedEnv
-from pamdp_envs.draws import Array, Draws
+from pamdp_envs.common.draws import Array, Draws
+from pamdp_envs.common.env import ParameterizedEnv
 
 # Of each environment that stepped: rewards, terminations, truncations, and arrays of what `info` holds.
-Outcome = tuple[Array, Array, Array, dict[str, Array]]
+SimulatedStep = tuple[Array, Array, Array, dict[str, Array]]
 
 
 class ParameterizedVectorEnv(VectorEnv[Array, Any, Array]):
@@ -70,21 +70,21 @@ class ParameterizedVectorEnv(VectorEnv[Array, Any, Array]):
         return tuple(self._draws.seeds)
 
     def _restart(self, envs: Array) -> None:
-        """Start a new episode in each of `envs`, distinct indices of shape (m,)."""
+        """Starts a new episode in each of `envs`, distinct indices of shape (m,)."""
         raise NotImplementedError
 
-    def _simulate(self, envs: Array, k: Array, parameters: Array) -> Outcome:
-        """Step each of `envs`, of shape (m,), by action `k` (m,) with its `parameters` (m, the most of any action)."""
+    def _simulate(self, envs: Array, k: Array, parameters: Array) -> SimulatedStep:
+        """Steps each of `envs`, of shape (m,), by action `k` (m,) with its `parameters` (m, the most of any action)."""
         raise NotImplementedError
 
     def _observe(self, envs: Array) -> Array:
-        """New array of the observations of `envs`, of shape (m, observation size)."""
+        """Returns a new array of the observations of `envs`, of shape (m, observation size)."""
         raise NotImplementedError
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
-        """Start a new episode in every environment, or in those of a mask.
+        """Starts a new episode in every environment, or in those of a mask.
 
         Args:
             seed: an int seeds environment i with `seed + i`; a sequence holds a seed or None for each
@@ -111,7 +111,7 @@ class ParameterizedVectorEnv(VectorEnv[Array, Any, Array]):
         return self._observe(np.arange(self.num_envs)), {}
 
     def step(self, actions: Any) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
-        """Act in every environment, except in those that the autoreset mode has reset instead.
+        """Acts in every environment, except in those that the autoreset mode has reset instead.
 
         Args:
             actions: an element of `action_space`: (k, parameters), the discrete actions k as integers of shape
@@ -156,14 +156,14 @@ class ParameterizedVectorEnv(VectorEnv[Array, Any, Array]):
         return observations, rewards, terminations, truncations, infos
 
     def _begin(self, envs: Array) -> None:
-        """Start a new episode in each of `envs`."""
+        """Starts a new episode in each of `envs`."""
         self._elapsed[envs] = 0
         self._ended[envs] = False
         if len(envs):
             self._restart(envs)
 
     def _batch_info(self, envs: Array, info: dict[str, Array]) -> dict[str, Any]:
-        """Gymnasium's batched infos of `envs`: of each key the values of all environments, and a mask `_key`."""
+        """Returns Gymnasium's batched infos of `envs`: of each key all environments' values, and a mask `_key`."""
         infos = {}
         if len(envs):
             for key, values in info.items():
@@ -174,7 +174,7 @@ class ParameterizedVectorEnv(VectorEnv[Array, Any, Array]):
         return infos
 
     def _final_infos(self, observations: Array, info: dict[str, Array]) -> dict[str, Any]:
-        """The infos of a step in which episodes ended and are reset; `info` is of all environments."""
+        """Returns the infos of a step in which episodes ended and are reset; `info` is of all environments."""
         ended = self._ended.copy()
         final_obs = np.full(self.num_envs, None, dtype=object)
         for env in np.flatnonzero(ended):
@@ -203,7 +203,7 @@ class ParameterizedVectorEnv(VectorEnv[Array, Any, Array]):
         return mask
 
     def _read_actions(self, actions: Any, envs: Array) -> tuple[Array, Array]:
-        """Check the actions of `envs`; return theirs, (m,), and the taken actions' clipped parameters, (m, most)."""
+        """Checks the actions of `envs`; returns theirs, (m,), and the taken actions' clipped parameters, (m, most)."""
         try:
             choices, parameters = actions
         except (TypeError, ValueError):
@@ -239,7 +239,7 @@ class ParameterizedVectorEnv(VectorEnv[Array, Any, Array]):
         return k, taken
 
     def _read_parameters(self, k: int, parameters: Any, envs: Array) -> Array:
-        """Check the parameters of action k, which each of `envs` takes, and return theirs, (m, m_k)."""
+        """Checks the parameters of action k, which each of `envs` takes, and returns theirs, (m, m_k)."""
         shape = (self.num_envs, len(self._ranges[k]))
         try:
             values = np.asarray(parameters, dtype=np.float64)
@@ -255,5 +255,5 @@ class ParameterizedVectorEnv(VectorEnv[Array, Any, Array]):
 
 
 def clip(values: Array, low: Array | float, high: Array | float) -> Array:
-    """The nearest numbers in [low, high]; faster than `numpy.clip`."""
+    """Returns the nearest numbers in [low, high]; faster than `numpy.clip`."""
     return np.minimum(np.maximum(values, low), high)

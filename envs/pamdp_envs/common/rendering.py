@@ -46,29 +46,29 @@ class Canvas:
         return (x - self.left) * self._scale, (self.bottom + self.height - y) * self._scale
 
     def rectangle(self, x: float, y: float, width: float, height: float, color: Color, *, radius: float = 0.0) -> None:
-        """Fill a rectangle given by its lower-left corner, with rounded corners if `radius` > 0."""
+        """Fills a rectangle given by its lower-left corner, with rounded corners if `radius` > 0."""
         left, top = self._pixel(x, y + height)
         right, bottom = self._pixel(x + width, y)
         area = pygame.Rect(round(left), round(top), round(right) - round(left), round(bottom) - round(top))
         pygame.draw.rect(self.surface, color, area, border_radius=round(radius * self._scale))
 
     def circle(self, x: float, y: float, radius: float, color: Color, *, line: float = 0.0) -> None:
-        """Fill a circle, or draw its outline if `line`, the outline's thickness, is > 0."""
+        """Fills a circle, or draws its outline if `line`, the outline's thickness, is > 0."""
         thickness = max(1, round(line * self._scale)) if line else 0
         pygame.draw.circle(self.surface, color, self._pixel(x, y), radius * self._scale, thickness)
 
     def ellipse(self, x: float, y: float, width: float, height: float, color: Color) -> None:
-        """Fill an ellipse given by its centre."""
+        """Fills an ellipse given by its centre."""
         left, top = self._pixel(x - width / 2, y + height / 2)
         area = pygame.Rect(left, top, width * self._scale, height * self._scale)
         pygame.draw.ellipse(self.surface, color, area)
 
     def polygon(self, points: Sequence[Point], color: Color) -> None:
-        """Fill a polygon."""
+        """Fills a polygon."""
         pygame.draw.polygon(self.surface, color, [self._pixel(x, y) for x, y in points])
 
     def line(self, start: Point, end: Point, thickness: float, color: Color) -> None:
-        """Draw a straight line with round ends."""
+        """Draws a straight line with round ends."""
         (x1, y1), (x2, y2) = self._pixel(*start), self._pixel(*end)
         width = max(1.0, thickness * self._scale)
         across = pygame.Vector2(y1 - y2, x2 - x1)
@@ -121,12 +121,12 @@ class Screen:
         self._clock = pygame.time.Clock()
 
     def start(self, pose: Pose) -> None:
-        """Forget earlier poses and show the first of an episode."""
+        """Forgets earlier poses and shows the first of an episode."""
         self._poses.clear()
         self.show(pose)
 
     def show(self, pose: Pose) -> None:
-        """Take the pose after one substep."""
+        """Takes the pose after one substep."""
         if self._mode != "rgb_array_list":
             self._poses.clear()
         self._poses.append(pose)
@@ -134,7 +134,7 @@ class Screen:
             self._present(pose)
 
     def render(self) -> Frame | list[Frame] | None:
-        """What `Env.render` returns: one frame, the frames since the last call, or None for a window."""
+        """Returns what `Env.render` does: one frame, the frames since the last call, or None for a window."""
         if self._mode == "human":
             self._present(self._poses[-1])
             return None
@@ -145,7 +145,7 @@ class Screen:
         return frames
 
     def close(self) -> None:
-        """Close the window, if there is one."""
+        """Closes the window, if there is one."""
         if self._window is not None:
             pygame.display.quit()
             self._window = None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from pamdp_envs.draws import Array
-from pamdp_envs.goal import (
+from pamdp_envs.common.draws import Array
+from pamdp_envs.common.vector_env import ParameterizedVectorEnv, SimulatedStep, clip
+from pamdp_envs.goal.env import GoalEnv
+from pamdp_envs.goal.pitch import (
     BALL,
     CATCHABLE,
     GOAL_AREA,
@@ -18,12 +20,11 @@ from pamdp_envs.goal import (
     POST,
     TIME_LIMIT,
     Body,
-    GoalEnv,
     Player,
     goal_distance,
     play,
 )
-from pamdp_envs.goal_substeps import (
+from pamdp_envs.goal.substeps import (
     CENTRE,
     GLIDE,
     HALF,
@@ -36,7 +37,6 @@ from pamdp_envs.goal_substeps import (
     length,
     move,
 )
-from pamdp_envs.vector_base import Outcome, ParameterizedVectorEnv, clip
 
 FEW = 5  # so many environments are faster one by one than in NumPy
 DRAWN_AHEAD = 256  # random numbers of each environment that are at hand at a time
@@ -107,13 +107,13 @@ class GoalVectorEnv(ParameterizedVectorEnv):
         return np.column_stack(state)
 
     def _shadow(self, goalie: Array, dx: Array, dy: Array) -> Array:
-        """Where the line from the ball through the goalie meets the goal line."""
+        """Returns where the line from the ball through the goalie meets the goal line."""
         upright = dx == 0
         slope = dy / np.where(upright, 1.0, dx)
         y = goalie[1] + slope * (GOAL_LINE - goalie[0])
         return np.where(upright, np.where(dy > 0, -POST, POST), clip(y, -POST, 2 * POST))
 
-    def _simulate(self, envs: Array, k: Array, parameters: Array) -> Outcome:
+    def _simulate(self, envs: Array, k: Array, parameters: Array) -> SimulatedStep:
         truncated = self._elapsed[envs] == TIME_LIMIT
         playing = np.flatnonzero(~truncated)
         substeps = np.zeros(len(envs), dtype=np.int64)
@@ -131,7 +131,7 @@ class GoalVectorEnv(ParameterizedVectorEnv):
         return rewards, over, truncated, {"substeps": substeps, "is_success": scored}
 
     def _play(self, envs: Array, shots: Array, target: Array) -> tuple[Array, Array, Array]:
-        """Simulate each of `envs`, (m,), until its action is over.
+        """Simulates each of `envs`, (m,), until its action is over.
 
         Args:
             envs: the environments.
@@ -187,7 +187,7 @@ class GoalVectorEnv(ParameterizedVectorEnv):
         return substeps, over, scored
 
     def _play_alone(self, env: int, target: list[float], shot: bool) -> tuple[int, bool, bool]:
-        """Simulate one environment with a target (x, y) until its action is over, as `GoalEnv` does."""
+        """Simulates one environment with a target (x, y) until its action is over, as `GoalEnv` does."""
         player, goalie, ball = bodies = Player(0.0, 0.0), Player(0.0, 0.0), Body(0.0, 0.0, BALL)
         for body, state in zip(bodies, self._bodies[:, :, env].T.tolist(), strict=True):
             body.x, body.y, body.vx, body.vy = state

@@ -1,4 +1,4 @@
-"""The substeps of Robot Soccer Goal for many environments at once: the arithmetic of `goal.Body` and `goal.Player`.
+"""The substeps of Robot Soccer Goal for many environments at once: the arithmetic of `pitch.Body` and `pitch.Player`.
 
 `bodies`, of shape (4, 3, m), holds x, y, vx and vy of the player (0), the goalie (1) and the ball (2) of m
 environments, and `facing`, (2, m), the orientations of player and goalie; functions change them in place. `draws` are
@@ -11,9 +11,9 @@ import math
 
 import numpy as np
 
-from pamdp_envs.draws import Array
-from pamdp_envs.goal import BALL, CATCHABLE, GOAL_LINE, HALF_WIDTH, INERTIA, KICKABLE, PLAYER, POST
-from pamdp_envs.vector_base import clip
+from pamdp_envs.common.draws import Array
+from pamdp_envs.common.vector_env import clip
+from pamdp_envs.goal.pitch import BALL, CATCHABLE, GOAL_LINE, HALF_WIDTH, INERTIA, KICKABLE, PLAYER, POST
 
 MOST_DRAWS = 7  # that a substep uses: 3 of the player, 3 of the goalie, 1 for the catch
 GLIDE = 16  # substeps in a glide
@@ -29,7 +29,7 @@ PLACES = np.array([[[0], [3]], [[1], [4]], [[2], [5]]])  # of their three random
 
 
 def kick(bodies: Array, facing: Array, target: Array, i: Array, draws: Array, at: Array) -> None:
-    """Let the players of environments i kick the ball so that it would come to rest at their targets, (2, m)."""
+    """Lets the players of environments i kick the ball so that it would come to rest at their targets, (2, m)."""
     player, ball = bodies[:, 0, i], bodies[:, 2, i]
     way = ball[:2] - player[:2]
     angle = norm_angle(atan2(way) - facing[0, i])
@@ -44,7 +44,7 @@ def kick(bodies: Array, facing: Array, target: Array, i: Array, draws: Array, at
 
 
 def act(bodies: Array, facing: Array, near: Array, draws: Array, at: Array) -> Array:
-    """Let players that are not `near` the ball go to it, and goalies guard; return where the draws go on."""
+    """Lets players that are not `near` the ball go to it, and goalies guard; returns where the draws go on."""
     ball = bodies[:, 2]
     aim = ball[:2] + ball[2:] / (1 - BALL.decay)  # where the ball would come to rest
     push = PUSH
@@ -82,7 +82,7 @@ def act(bodies: Array, facing: Array, near: Array, draws: Array, at: Array) -> A
 
 
 def glide(bodies: Array, facing: Array, near: Array, draws: Array, at: Array) -> Array:
-    """Advance by up to 16 substeps in which players and goalies only follow the ball.
+    """Advances by up to 16 substeps in which players and goalies only follow the ball.
 
     All are simulated without a look at what happens; then those substeps count in which nothing did.
 
@@ -125,7 +125,7 @@ def glide(bodies: Array, facing: Array, near: Array, draws: Array, at: Array) ->
 
 
 def course(ball: Array, aim: Array) -> tuple[Array, Array, Array]:
-    """Slope and offset of the lines from balls to where they would come to rest, and whether the goalie cuts in."""
+    """Returns slope and offset of the lines from balls to where they would rest, and whether the goalie cuts in."""
     coming = aim[0] > GOAL_LINE
     dx, dy = aim - ball
     slope = dy / np.where(coming, dx, 1.0)
@@ -134,12 +134,12 @@ def course(ball: Array, aim: Array) -> tuple[Array, Array, Array]:
 
 
 def uncertain(numbers: Array, rand: float) -> Array:
-    """What angles are multiplied by, given random numbers from [0, 1)."""
+    """Returns what angles are multiplied by, given random numbers from [0, 1)."""
     return 1 + (2 * rand * numbers - rand)
 
 
 def pushes(velocity: Array, push: Array, angle: Array, rand: float, numbers: Array) -> Array:
-    """Noisy changes of velocity, (2, …), by pushes at angles, given two numbers from [0, 1) for each, (2, …)."""
+    """Returns noisy changes of velocity, (2, …), by pushes at angles, given two numbers in [0, 1) for each, (2, …)."""
     noise = rand * length(velocity)
     change = np.empty(velocity.shape)
     np.cos(angle, out=change[0])
@@ -150,7 +150,7 @@ def pushes(velocity: Array, push: Array, angle: Array, rand: float, numbers: Arr
 
 
 def move(bodies: Array) -> tuple[Array, bool]:
-    """Advance all bodies, and let them bounce off each other.
+    """Advances all bodies, and lets them bounce off each other.
 
     Returns:
         Their `distances`, and whether any are so close that something may come of it.
@@ -170,7 +170,7 @@ def move(bodies: Array) -> tuple[Array, bool]:
 
 
 def bounce(bodies: Array, one: int, other: int, contact: float) -> None:
-    """Push two bodies apart, where they overlap, and reverse both velocities."""
+    """Pushes two bodies apart, where they overlap, and reverses both velocities."""
     there, back = bodies[:2, other] - bodies[:2, one], bodies[:2, one] - bodies[:2, other]
     distance = length(there)
     i = np.flatnonzero(distance < contact)
@@ -183,7 +183,7 @@ def bounce(bodies: Array, one: int, other: int, contact: float) -> None:
 
 
 def distances(bodies: Array) -> Array:
-    """The distances from player to goalie, player to ball and goalie to ball, (3, m)."""
+    """Returns the distances from player to goalie, player to ball and goalie to ball, (3, m)."""
     between = np.empty((2, *bodies.shape[1:]))
     np.subtract(bodies[:2, 1:], bodies[:2, :1], out=between[:, :2])
     np.subtract(bodies[:2, 2], bodies[:2, 1], out=between[:, 2])
@@ -191,19 +191,19 @@ def distances(bodies: Array) -> Array:
 
 
 def length(vectors: Array) -> Array:
-    """Lengths of vectors (x, y), (2, …)."""
+    """Returns the lengths of vectors (x, y), (2, …)."""
     squares = vectors * vectors
     return np.sqrt(squares[0] + squares[1])
 
 
 def atan2(vectors: Array) -> Array:
-    """Angles of vectors (x, y), (2, …), to the last digit: on some machines `numpy.arctan2` differs in that."""
+    """Returns angles of vectors (x, y), (2, …), to the last digit, where `numpy.arctan2` differs on some machines."""
     x, y = vectors.reshape(2, -1).tolist()
     return np.array(list(map(math.atan2, y, x))).reshape(vectors.shape[1:])
 
 
 def norm_angle(angle: Array) -> Array:
-    """The same angles within [−π, π]."""
+    """Returns the same angles within [−π, π]."""
     while np.count_nonzero(np.abs(angle) > math.pi):
         angle = np.where(angle > math.pi, angle - 2 * math.pi, np.where(angle < -math.pi, angle + 2 * math.pi, angle))
     return angle

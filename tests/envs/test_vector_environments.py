@@ -12,7 +12,7 @@ import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from pamdp_envs import GoalEnv, GoalVectorEnv, NominalBox, PlatformEnv, PlatformVectorEnv
-from pamdp_envs.base import ParameterizedEnv
+from pamdp_envs.common.env import ParameterizedEnv
 from replayed_draws import TOLERANCE as RECORDED_TOLERANCE
 from replayed_draws import ReplayedDraws, recorded_episodes
 

@@ -22,7 +22,7 @@ class NominalBox(Box):
     """
 
     def contains(self, x: Any) -> bool:
-        """Whether `x` is finite, of the space's shape, and castable to its dtype; bounds do not matter."""
+        """Returns whether `x` is finite, of the space's shape, and castable to its dtype; bounds do not matter."""
         if not isinstance(x, np.ndarray):
             try:
                 x = np.asarray(x, dtype=self.dtype)

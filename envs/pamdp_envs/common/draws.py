@@ -18,10 +18,10 @@ class UniformDraws(Protocol):
     """The methods of `numpy.random.Generator` with which one environment draws uniform numbers."""
 
     def random(self) -> float:
-        """The next number from [0, 1)."""
+        """Returns the next number from [0, 1)."""
 
     def uniform(self, low: float, high: float, size: int | None = None) -> Any:
-        """The next number from [low, high), or the next `size` numbers."""
+        """Returns the next number from [low, high), or the next `size` numbers."""
 
 
 class Draws:
@@ -42,7 +42,7 @@ class Draws:
         self._used = np.full(num_envs, BLOCK)  # how many numbers of each block
 
     def seed(self, envs: Array, seeds: Sequence[int | None]) -> None:
-        """Give a new generator to each of `envs` that gets a seed or has none yet, and forget its block."""
+        """Gives a new generator to each of `envs` that gets a seed or has none yet, and forgets its block."""
         fresh = [
             (env, *seeding.np_random(seeds[env]))
             for env in envs.tolist()
@@ -53,7 +53,7 @@ class Draws:
             self._used[env] = BLOCK
 
     def ahead(self, envs: Array, count: int) -> Array:
-        """Have the next `count` numbers of each of `envs` drawn; return where `numbers` has them, (len(envs),)."""
+        """Has the next `count` numbers of each of `envs` drawn; returns where `numbers` has them, (len(envs),)."""
         for env in envs[self._used[envs] > BLOCK - count].tolist():
             start = env * BLOCK
             left = BLOCK - self._used[env]
@@ -64,11 +64,11 @@ class Draws:
         return envs * BLOCK + self._used[envs]
 
     def use(self, envs: Array, counts: Array | int) -> None:
-        """Count the next `counts` numbers of `envs` as used."""
+        """Counts the next `counts` numbers of `envs` as used."""
         self._used[envs] += counts
 
     def one_by_one(self, env: int) -> OneByOne:
-        """The next random numbers of one environment; each counts as used when it is drawn."""
+        """Returns the next random numbers of one environment; each counts as used when it is drawn."""
         return OneByOne(self._each(env))
 
     def _each(self, env: int) -> Iterator[float]:
@@ -87,11 +87,11 @@ class OneByOne:
         self._numbers = numbers
 
     def random(self) -> float:
-        """The next number from [0, 1)."""
+        """Returns the next number from [0, 1)."""
         return next(self._numbers)
 
     def uniform(self, low: float, high: float, size: int | None = None) -> Any:
-        """The next number from [low, high), or a list of the next `size` numbers."""
+        """Returns the next number from [low, high), or a list of the next `size` numbers."""
         if size is None:
             return low + (high - low) * next(self._numbers)
         return [low + (high - low) * next(self._numbers) for _ in range(size)]

@@ -1,0 +1,1 @@
+"""What the environments share, and what is of use with any environment."""
