@@ -59,7 +59,7 @@ def main():
     agent = MPDQN.from_pretrained(env)
     env.observation_space.seed(0)
     observations = np.stack([env.observation_space.sample() for _ in range(1000)])
-    k, parameters = agent.actions.decompose_batch(agent.predict(observations, deterministic=True)[0])
+    k, parameters = agent.parameterized_space.decompose_batch(agent.predict(observations, deterministic=True)[0])
 
     def predict(observation):
         return agent.predict(observation, deterministic=True)
@@ -71,7 +71,8 @@ def main():
         policy = load(path)
         outputs = policy(observations)
         same = np.mean(outputs["action"] == k)
-        error = np.max(np.abs(outputs["parameters"] - parameters) / (agent.actions.high - agent.actions.low))
+        space = agent.parameterized_space
+        error = np.max(np.abs(outputs["parameters"] - parameters) / (space.high - space.low))
         print(
             f"{path.name}: {microseconds(policy, observations[:1]):.0f} µs, {size(path) / 1000:.0f} kB, "
             f"{same:.1%} the same discrete action, parameters to {error:.0e} of their range"

@@ -308,3 +308,20 @@ def _row(key_values: Values, key_excluded: Excluded, *formats: str) -> Values:
             )
         row[key] = value
     return row
+
+
+def configure_run(folder: str | None, format_strings: Sequence[str], name: str, new_run: bool) -> Logger:
+    """Returns the logger of a run, with a numbered folder for TensorBoard of its own.
+
+    Args:
+        folder: Where run folders `{name}_{number}` go; None: no TensorBoard.
+        format_strings: The other formats.
+        name: The run's name.
+        new_run: Take the next number; False: go on in the last run's folder.
+    """
+    if folder is None:
+        return configure(None, format_strings)
+    ends = [path.name.rpartition("_")[2] for path in Path(folder).glob(f"{name}_*")]
+    numbers = [int(end) for end in ends if end.isdecimal()]
+    number = max(numbers, default=0) + (1 if new_run or not numbers else 0)
+    return configure(str(Path(folder) / f"{name}_{number}"), [*format_strings, "tensorboard"])

@@ -100,7 +100,7 @@ def test_a_new_process_is_timed_to_the_first_updates_of_its_agents():
 
 def traced_products(agent):
     """The products in the graph that TensorFlow compiles, a product and its transpose being the same."""
-    shape = (1, agent.batch_size, agent.layout.size)
+    shape = (1, agent.batch_size, agent.row.size)
     packed_size = len(agent.rate_names) + int(np.prod(shape))
     traced = tf.function(lambda flat, packed: agent.learner._run(flat, packed, shape, False)).get_concrete_function(
         tf.TensorSpec(agent.learner.state.shape), tf.TensorSpec((packed_size,))
@@ -197,7 +197,7 @@ def test_the_environment_of_many_actions_is_a_proper_one():
     env = gym.make(many_actions.ENV_ID, n_actions=5)
     check_env(env.unwrapped, skip_render_check=True)
     agent = MPDQN("MlpPolicy", env)
-    assert agent.actions.parameter_sizes == (2,) * 5
+    assert agent.parameterized_space.parameter_sizes == (2,) * 5
     observation, _ = env.reset(seed=0)
     parameters = [np.full(2, 9.0)] * 4 + [observation[:2]]
     assert env.step((4, parameters))[1] == 0.0

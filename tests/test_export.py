@@ -75,7 +75,7 @@ def check(agent, path, observations):
     }
     outputs = run(path, inputs)
     predicted, _ = agent.predict(observations, deterministic=True)
-    actions = agent.actions
+    actions = agent.parameterized_space
     k, values = actions.decompose_batch(predicted)
     np.testing.assert_array_equal(outputs["action"], k + actions.start)
     assert outputs["action"].dtype == np.int32
@@ -115,7 +115,7 @@ def pretrained(request):
 def test_a_pretrained_agents_export_gives_its_actions(pretrained, format, tmp_path):
     agent, observations = pretrained
     outputs = check(agent, exported(agent, tmp_path, format), observations)
-    assert len(np.unique(outputs["action"])) == agent.actions.n
+    assert len(np.unique(outputs["action"])) == agent.parameterized_space.n
 
 
 WITHOUT_THE_LIBRARY = """
@@ -142,11 +142,12 @@ def test_a_fresh_process_with_nothing_but_tensorflow_runs_it(tmp_path):
     np.save(tmp_path / "observations.npy", observations)
     subprocess.run([sys.executable, "-c", WITHOUT_THE_LIBRARY], cwd=tmp_path, check=True)
 
-    k, values = agent.actions.decompose_batch(agent.predict(observations, deterministic=True)[0])
+    k, values = agent.parameterized_space.decompose_batch(agent.predict(observations, deterministic=True)[0])
     for file in ("outputs.npz", "lite.npz"):
         outputs = np.load(tmp_path / file)
         np.testing.assert_array_equal(outputs["action"], k)
-        assert np.all(np.abs(outputs["parameters"] - values) <= 1e-5 * (agent.actions.high - agent.actions.low))
+        space = agent.parameterized_space
+        assert np.all(np.abs(outputs["parameters"] - values) <= 1e-5 * (space.high - space.low))
 
 
 # -------------------------------------------------------------------- spaces and settings

@@ -91,7 +91,7 @@ def test_terminated_episodes_do_not_bootstrap_and_truncated_ones_do(truncate):
 
 def test_the_stored_transition_holds_the_last_observation_not_the_next_episodes_first():
     agent = MPDQN("MlpPolicy", Corridor(length=3), seed=0, **SMALL).learn(7)
-    batch = agent.layout.split(agent.replay_buffer.rows[:7])
+    batch = agent.row.unpack(agent.replay_buffer.rows[:7])
     position = 50 * (batch.s2[:, 0] + 1)
     np.testing.assert_allclose(position, [1, 2, 3, 1, 2, 3, 1], atol=1e-4)
     np.testing.assert_array_equal(batch.terminated, [0, 0, 1, 0, 0, 1, 0])
@@ -100,7 +100,7 @@ def test_the_stored_transition_holds_the_last_observation_not_the_next_episodes_
 
 def test_rewards_are_scaled_in_the_buffer_but_not_in_the_statistics():
     agent = MPDQN("MlpPolicy", Corridor(length=5), seed=0, reward_scale=0.02, **SMALL).learn(10)
-    np.testing.assert_allclose(agent.replay_buffer.rows[:10, agent.layout.r], 0.02)
+    np.testing.assert_allclose(agent.replay_buffer.rows[:10, agent.row.r], 0.02)
     assert [(episode["r"], episode["l"]) for episode in agent.ep_info_buffer] == [(5.0, 5), (5.0, 5)]
 
 
@@ -240,7 +240,7 @@ def test_training_goes_on_with_a_new_episode_after_an_error_of_the_environment(b
     with pytest.raises(ValueError, match="step 13"):
         agent.learn(50)
     agent.learn(5, reset_num_timesteps=False)
-    batch = agent.layout.split(agent.replay_buffer.rows[:17])
+    batch = agent.row.unpack(agent.replay_buffer.rows[:17])
     np.testing.assert_allclose(50 * (batch.s2 - batch.s)[:, 0], 1, atol=1e-4)  # no step is joined to another episode's
     np.testing.assert_allclose(50 * (batch.s[12:, 0] + 1), range(5), atol=1e-4)
 

@@ -128,7 +128,7 @@ def test_multi_input_policy_passes_vectors_on_and_images_through_a_cnn():
     env = Pictures(turned=True)
     agent = PDQN("MultiInputPolicy", env, buffer_size=10)
     assert kernels(agent, "q")["hidden_0/kernel"].shape == (256 + 1 + 2, 256)
-    flat = agent.observations(env.observation(0, 1))[None]
+    flat = agent.observation_transform(env.observation(0, 1))[None]
     model = agent.learner.networks["q"].model.features_extractor
     np.testing.assert_array_equal(model(flat).numpy()[:, 256:], [[1.0]])
 

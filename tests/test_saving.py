@@ -84,7 +84,7 @@ def test_training_continues_bit_for_bit(tmp_path, together, seed):
         actor_loss_weighting="sum" if seed == 0 else "random_weighted",
         **SMALL,
     ).learn(203)
-    while not agent._environment.episode_lengths[0]:
+    while not agent.environments.episode_lengths[0]:
         agent.learn(1, reset_num_timesteps=False)
     # Now in the middle of an episode.
     agent.save(tmp_path / "agent", include=["replay_buffer"] if together else None)

@@ -113,7 +113,7 @@ def test_noise_follows_its_schedule(name):
     agent = PDQN("MlpPolicy", Corridor(length=1), action_noise=noise, **SMALL | {"learning_starts": 999})
     x0 = agent._greedy(np.zeros((1, 1), "f"))[1]
     agent.learn(400)
-    moves = np.abs(agent.replay_buffer.rows[:400, agent.layout.x] - x0)[:, 0]
+    moves = np.abs(agent.replay_buffer.rows[:400, agent.row.x] - x0)[:, 0]
     assert moves[:100].mean() > 2 * moves[100:200].mean() > 0
     np.testing.assert_allclose(moves[201:], 0, atol=0.01)
 

@@ -52,7 +52,7 @@ def test_each_agent_equals_the_one_trained_alone(agent_class, env, settings):
         assert agent.num_timesteps == alone.num_timesteps == 220
         assert agent._n_updates == alone._n_updates > 100
         assert [e["r"] for e in agent.ep_info_buffer] == pytest.approx([e["r"] for e in alone.ep_info_buffer])
-        assert agent._rates() == alone._rates()
+        assert agent.current_rates() == alone._rates()
         assert [rng.random() for rng in agent._rngs] == [rng.random() for rng in alone._rngs]
 
 
@@ -295,7 +295,7 @@ def test_what_is_no_class_and_no_list_of_agents_is_refused():
 
 def test_an_agent_may_be_updated_by_its_own_callback():
     def callback(agent):
-        return lambda locals_, globals_: agent.num_timesteps != 25 or agent._train(1) is None
+        return lambda locals_, globals_: agent.num_timesteps != 25 or agent.train(1) is None
 
     agents = train_seeds(PDQN, Target, range(2), 40, callback=callback, **SMALL)
     for agent in agents:

@@ -217,7 +217,7 @@ def updated(agent, state, batch):
     """The agent's state and metrics after one update from the given state."""
     networks = {name: NetworkState(*map(np.float32, network)) for name, network in state.networks.items()}
     agent.learner.load(TrainState(networks, np.float32(state.step)))
-    metrics = agent.learner.train(np.column_stack(batch).astype("f")[None], agent._rates()).numpy()
+    metrics = agent.learner.train(np.column_stack(batch).astype("f")[None], agent.current_rates()).numpy()
     return agent.learner.unload(), dict(zip(agent.metric_names, metrics, strict=True))
 
 

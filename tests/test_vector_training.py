@@ -24,7 +24,7 @@ def numbered(n=3, as_dict=False):
 
 
 def stored(agent):
-    return agent.layout.split(agent.replay_buffer.rows[: len(agent.replay_buffer)])
+    return agent.row.unpack(agent.replay_buffer.rows[: len(agent.replay_buffer)])
 
 
 def assert_right_transitions(agent, n=3):
@@ -275,8 +275,8 @@ def test_an_interrupted_training_leaves_an_agent_that_saves_and_goes_on(where, t
 def test_an_interrupted_step_of_other_processes_does_not_keep_them_from_a_reset():
     envs = AsyncVectorEnv([Corridor] * 2)
     agent = MPDQN("MlpPolicy", envs, learning_starts=1000, **SMALL).learn(4)
-    envs.step_async(agent.actions.to_env_stacked([0, 0], np.zeros((2, 1))))  # and then, Ctrl-C
-    agent._environment.observations = None
+    envs.step_async(agent.parameterized_space.to_env_stacked([0, 0], np.zeros((2, 1))))  # and then, Ctrl-C
+    agent.environments.observations = None
     agent.learn(4, reset_num_timesteps=False)
     assert agent.num_timesteps == 8
     envs.close()

@@ -22,5 +22,6 @@ class MPDQN(PDQN):
         Action Spaces" (arXiv 1905.04388).
     """
 
-    def _make_q(self, **kwargs: Any) -> keras.Model:
-        return MultiPassQ(self.observations.size, self.actions.parameter_sizes, **kwargs)
+    def make_critic(self, **arguments: Any) -> keras.Model:
+        """Returns the multi-pass Q-network."""
+        return MultiPassQ(self.observation_transform.size, self.parameterized_space.parameter_sizes, **arguments)

@@ -1,134 +1,91 @@
-"""What every agent shares: Stable-Baselines3's interface, settings, seeds, files."""
+"""What every agent has: Stable-Baselines3's interface, settings, seeds, files."""
 
 from __future__ import annotations
 
-import inspect
+import contextlib
 import os
-import time
 from abc import abstractmethod
-from collections import deque
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Iterable, Mapping
+from typing import IO, Any, ClassVar, Self
 
 import gymnasium as gym
-import keras
 import numpy as np
 import tensorflow as tf
 
 from pamdp_agents import callbacks
+from pamdp_agents.base import saved
 from pamdp_agents.base.devices import find_device
-from pamdp_agents.base.saveable import SaveableAgent
-from pamdp_agents.checks import check_bool, check_choice, check_integer
+from pamdp_agents.base.environment_bound import EnvironmentBound
+from pamdp_agents.base.policy import Policy
+from pamdp_agents.checks import check_integer
 from pamdp_agents.environments.adapt import adapt, make_environment
 from pamdp_agents.environments.adapter import Environment
-from pamdp_agents.environments.canonical import CanonicalEnvironments
-from pamdp_agents.environments.single_as_vec_env import SingleVecEnv
-from pamdp_agents.environments.vec_normalize import find_vec_normalize, scaling_beside
-from pamdp_agents.experience.transition import TransitionLayout
+from pamdp_agents.experience.transition import Decision
 from pamdp_agents.files import export
-from pamdp_agents.files.space_json import space_to_json
-from pamdp_agents.learning.learner import Learner
-from pamdp_agents.learning.train_state import Update
-from pamdp_agents.logger import Logger, configure
-from pamdp_agents.networks import features
-from pamdp_agents.networks.models import FlatNetwork
+from pamdp_agents.files.agent_file import group_by_network
+from pamdp_agents.files.archive import Archive
+from pamdp_agents.learning import parameters
+from pamdp_agents.learning.learner import SEEDS, Learner
+from pamdp_agents.logger import Logger, configure, configure_run
 from pamdp_agents.presets import pretrained, tuned
-from pamdp_agents.spaces.observations import ObservationTransform
-from pamdp_agents.spaces.parameterized import ParameterizedActionSpace
+from pamdp_agents.training.loop import Training
+from pamdp_agents.training.progress import Progress
 
 
-class Agent(SaveableAgent):
-    """Base class of the agents.
+def _of_progress(name: str) -> Any:
+    """Returns the property that is an attribute of the agent's `progress`, by Stable-Baselines3's name on the agent."""
 
-    A subclass says what its networks, its update and its actions are; every argument of its constructor is kept as an
-    attribute of the same name, which is how settings are saved, printed and loaded.
+    def get(agent: Agent) -> Any:
+        return getattr(agent.progress, name)
+
+    def replace(agent: Agent, value: Any) -> None:
+        setattr(agent.progress, name, value)
+
+    return property(get, replace, doc=f"`progress.{name}`, by Stable-Baselines3's name.")
+
+
+class Agent(EnvironmentBound):
+    """Base class of the agents: a subclass says what it decides, and what training asks of it (`Trainee`).
 
     Attributes:
-        env: The environment as it was given, or None.
-        observation_space: The environment's observation space.
-        action_space: The environment's action space.
-        n_envs: Number of environments.
-        num_timesteps: Environment steps made so far.
+        progress: What is counted: `num_timesteps`, `ep_info_buffer` and more, which the agent has too, by
+            Stable-Baselines3's names.
         logger: Where numbers are logged during `learn`.
-        ep_info_buffer: {"r": return, "l": length, "t": seconds} of the last `stats_window_size` episodes.
-        ep_success_buffer: `info["is_success"]` of the same, where the environment gives it.
         learner: The weights and the compiled update.
+        acting: The deterministic decisions.
     """
 
     metric_names: ClassVar[tuple[str, ...]]
     """What an update returns for the log."""
     rate_names: ClassVar[tuple[str, ...]]
-    """The settings that are learning rates; an update takes them by these names."""
-    _aliases: ClassVar[tuple[str, ...]] = tuple(features.POLICIES)
+    """The settings that an update takes anew in every call, by these names."""
 
-    def __init__(
-        self,
-        policy: str,
-        env: Environment | str | None,
-        *,
-        policy_kwargs: dict[str, Any] | None,
-        stats_window_size: int,
-        tensorboard_log: str | None,
-        verbose: int,
-        seed: int | None,
-        device: str,
-        scale_observations: bool | list[str],
-    ):
-        _check_constructor(type(self))
-        self.policy = check_choice("policy", policy, self._aliases)
-        self.policy_kwargs = dict(policy_kwargs or {})
-        self.stats_window_size = check_integer("stats_window_size", stats_window_size, 1)
-        self.tensorboard_log = None if tensorboard_log is None else os.fspath(tensorboard_log)
-        self.verbose = check_integer("verbose", verbose, 0)
-        self.seed = None if seed is None else check_integer("seed", seed, 0)
-        self.scale_observations = (
-            scale_observations
-            if isinstance(scale_observations, list)
-            else check_bool("scale_observations", scale_observations)
-        )
-        self.device = str(device)  # PyTorch's are objects
+    learner: Learner
+    acting: Policy
+
+    num_timesteps = _of_progress("num_timesteps")
+    start_time = _of_progress("start_time")
+    ep_info_buffer = _of_progress("ep_info_buffer")
+    ep_success_buffer = _of_progress("ep_success_buffer")
+    _total_timesteps = _of_progress("total_timesteps")
+    _num_timesteps_at_start = _of_progress("num_timesteps_at_start")
+    _current_progress_remaining = _of_progress("remaining")
+    _episode_num = _of_progress("episodes")
+    _n_updates = _of_progress("n_updates")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self._tf_device = find_device(self.device)
-
-        self.env: Any = None
-        self._vec_env: SingleVecEnv | None = None
-        self.n_envs = 1
-        self.num_timesteps = self._total_timesteps = self._num_timesteps_at_start = 0
-        self._episode_num = self._n_updates = 0
-        self._current_progress_remaining = 1.0
-        self.start_time = 0.0
-        self.ep_info_buffer: deque[dict[str, Any]] = deque(maxlen=self.stats_window_size)
-        self.ep_success_buffer: deque[bool] = deque(maxlen=self.stats_window_size)
-        self._rngs = [np.random.default_rng() for _ in range(3)]
-        self._explore_rng, self._replay_rng, self._predict_rng = self._rngs
+        self.progress = Progress(self.stats_window_size)
         self._logger: Logger | None = None
         self._custom_logger = False
-        self._environment: CanonicalEnvironments | None = None
+        env, self._given_env = self._given_env, None
         if env is not None:
             self.set_env(env)
             self._seed_env(self.seed)
             if self.verbose:
-                print(f"{type(self).__name__} on {self._env_name()} with " + _listed(self.settings()))
-
-    # ---------------------------------------------------------------- what a subclass says
-
-    @abstractmethod
-    def _make_networks(self, *args: Any, **policy_kwargs: Any) -> dict[str, FlatNetwork]:
-        """Returns the algorithm's networks by name."""
-
-    @abstractmethod
-    def _make_update(self, networks: dict[str, FlatNetwork]) -> Update:
-        """Returns the algorithm's update, a pure function."""
-
-    @abstractmethod
-    def _choose(self, observations: np.ndarray, deterministic: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the canonical actions (k [n], x [n, P]) for scaled observations [n, D]."""
-
-    def _greedy_function(self) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-        """Returns what `_choose` does deterministically as TensorFlow operations, with the weights as constants."""
-        raise NotImplementedError(f"{type(self).__name__} cannot be exported")
-
-    # ---------------------------------------------------------------- making an agent
+                settings = ", ".join(f"{name}={value!r}" for name, value in self.settings().items())
+                print(f"{type(self).__name__} on {self.env_name} with {settings}")
 
     @classmethod
     def tuned(cls, env: Environment | str, **overrides: Any) -> Self:
@@ -143,8 +100,7 @@ class Agent(SaveableAgent):
         """
         name = env if isinstance(env, str) else adapt(env).name
         settings = tuned.tuned_settings(cls.__name__, name)
-        arguments: dict[str, Any] = {"policy": "MlpPolicy", "env": env}
-        return cls(**(arguments | settings | overrides))
+        return cls(**({"policy": "MlpPolicy", "env": env} | settings | overrides))
 
     @classmethod
     def from_pretrained(cls, env: Environment | str, **kwargs: Any) -> Self:
@@ -160,114 +116,21 @@ class Agent(SaveableAgent):
         made = make_environment(env)
         return cls.load(pretrained.path(cls.__name__, adapt(made).name), env=made, **kwargs)
 
-    def _set_up(self, observation_space: gym.Space, action_space: gym.Space) -> None:
-        """Makes everything that depends on the spaces."""
-        self.observation_space, self.action_space = observation_space, action_space
-        for space in (observation_space, action_space):
-            space_to_json(space)  # what cannot be saved is refused now, not after training
-        self.actions = ParameterizedActionSpace(action_space)
-        self.observations = ObservationTransform(observation_space, scale=self.scale_observations)
-        self.set_random_seed(self.seed)
-        try:
-            networks = self._make_networks(**self.policy_kwargs)
-        except TypeError as error:
-            if "unexpected keyword argument" not in str(error):
-                raise
-            accepted = [name for name in inspect.signature(self._make_networks).parameters]
-            raise ValueError(f"policy_kwargs {self.policy_kwargs} must be among {accepted}: {error}") from None
-        self.layout = TransitionLayout(self.observations.size, self.actions.parameter_size)
-        self.learner = Learner(
-            networks,
-            self._make_update(networks),
-            self.metric_names,
-            self.rate_names,
-            self.layout,
-            device=self._tf_device,
-        )
+    @abstractmethod
+    def explore_apart(self, observations: np.ndarray) -> Decision:
+        """Returns exploring decisions for scaled observations, float32 [n, D], without any effect on training."""
 
-    def set_random_seed(self, seed: int | None = None) -> None:
-        """Seeds the weights made from now on, exploration, replay samples and the environment's next reset.
+    @abstractmethod
+    def train(self, updates: int) -> None:
+        """Makes updates."""
 
-        Like Stable-Baselines3's, this seeds Python's, NumPy's and TensorFlow's global generators too.
-        """
-        if seed is not None:
-            keras.utils.set_random_seed(seed)
-            self.action_space.seed(seed)
-        # In place: the replay buffer draws from one of them.
-        for rng, stream in zip(self._rngs, np.random.SeedSequence(seed).spawn(len(self._rngs)), strict=True):
-            rng.bit_generator.state = np.random.default_rng(stream).bit_generator.state
-        self._seed_env(seed)
+    def _require_set_up(self, verb: str) -> None:
+        if not self.is_set_up:
+            raise RuntimeError(f"{verb} needs an agent with an environment: call set_env first")
 
-    def _seed_env(self, seed: int | None) -> None:
-        if self._environment is not None:
-            self._environment.next_seed = seed
-
-    # ---------------------------------------------------------------- the environment
-
-    def set_env(self, env: Environment | str, force_reset: bool = True) -> None:
-        """Gives the agent another environment with the same spaces.
-
-        Args:
-            env: The environment, or its id.
-            force_reset: Start a new episode at the next `learn`; False: the environment stands where the agent
-                left it.
-
-        Raises:
-            ValueError: Its spaces differ from those the agent was made for.
-            TypeError: It is neither a Gymnasium environment nor a vector environment.
-        """
-        made = make_environment(env)
-        kind = adapt(made)
-        self._check_n_envs(kind.num_envs)
-        scaling = scaling_beside(find_vec_normalize(made), self.scale_observations)
-        if not hasattr(self, "learner"):
-            asked, self.scale_observations = self.scale_observations, scaling
-            try:
-                self._set_up(kind.observation_space, kind.action_space)
-            except Exception:
-                self.scale_observations = asked
-                raise
-        for name, own, given in (
-            ("observation", self.observation_space, kind.observation_space),
-            ("action", self.action_space, kind.action_space),
-        ):
-            if own != given:
-                raise ValueError(
-                    f"env's {name} space is {given}, but this agent was made for {own}; give an environment with that "
-                    "space, or make a new agent"
-                )
-        if scaling != self.scale_observations:
-            raise ValueError(
-                f"env normalises observations (VecNormalize), but this agent has scale_observations="
-                f"{self.scale_observations!r}: give it an environment without, or make a new agent"
-            )
-        environment = CanonicalEnvironments(kind, self.observations, self.actions)
-        if self._environment is not None and not force_reset:
-            environment.resume(self._environment.state())
-        self._environment, self.env, self.n_envs = environment, made, kind.num_envs
-        self._vec_env = SingleVecEnv(made) if isinstance(made, gym.Env) else None
-
-    def _check_n_envs(self, n_envs: int) -> None:
-        """Raises ValueError if the agent cannot train in so many environments."""
-
-    def get_env(self) -> Any:
-        """Returns the vector environment, or None.
-
-        A single environment is seen through Stable-Baselines3's interface: `reset()` returns a batch of one
-        observation, `step` takes a list of one action and returns (observations, rewards, dones, infos).
-        """
-        if self._vec_env is None:
-            return self.env
-        return self._vec_env.known_to_sb3()
-
-    def get_vec_normalize_env(self) -> Any:
-        """Returns Stable-Baselines3's `VecNormalize` among the environment's wrappers, or None."""
-        return find_vec_normalize(self.env)
-
-    def _env_name(self) -> str:
-        return self._environment.name if self._environment else "no environment"
-
-    # ---------------------------------------------------------------- using it
+    def current_seed(self) -> tuple[int, int]:
+        """Returns the seed of the next update's random numbers: another one for each."""
+        return self._update_seed, self.progress.n_updates % SEEDS
 
     def predict(
         self,
@@ -282,7 +145,7 @@ class Agent(SaveableAgent):
             observation: One observation, or n of them with one more leading axis.
             state: Passed through (for recurrent policies; these are not).
             episode_start: Ignored (for recurrent policies).
-            deterministic: Without it, the agent explores with its current ε.
+            deterministic: Without it, the agent explores as it does in training at this moment.
 
         Returns:
             One action for one observation, a list of n for n; and `state`.
@@ -291,21 +154,22 @@ class Agent(SaveableAgent):
             ValueError: The observation has another shape than the observation space, or is not finite.
             RuntimeError: The agent has neither been given an environment nor loaded.
         """
-        if not hasattr(self, "observations"):
+        if not self.is_set_up:
             raise RuntimeError("the agent has no spaces yet: give it an environment with set_env, or load it")
         if _is_reset(observation, self.observation_space):
             raise ValueError(
                 "observation must be an observation, got a pair of one and a dict: a Gymnasium environment's reset() "
                 "returns (observation, info); pass the first of the two"
             )
-        batched = self.observations.is_batch(observation)
-        observations = self.observations.batch(observation) if batched else self.observations(observation)[None]
+        transform = self.observation_transform
+        batched = transform.is_batch(observation)
+        observations = transform.batch(observation) if batched else transform(observation)[None]
         if not np.isfinite(observations).all():
             raise ValueError(f"observation must be finite, got {observation!r}")
-        k, x = self._choose(observations, deterministic)
+        k, x, _ = self.acting.decide(observations) if deterministic else self.explore_apart(observations)
         if batched:
-            return self.actions.to_env_batch(k, x), state
-        return self.actions.to_env(int(k[0]), x[0]), state
+            return self.parameterized_space.to_env_batch(k, x), state
+        return self.parameterized_space.to_env(int(k[0]), x[0]), state
 
     def export(self, path: str | os.PathLike, format: str = "saved_model") -> None:
         """Writes the deterministic policy as one function that runs without this library.
@@ -338,47 +202,64 @@ class Agent(SaveableAgent):
         self._require_set_up("export")
         export.export(self, path, format)
 
-    @abstractmethod
-    def learn(self, total_timesteps: int) -> Self:
-        """Trains the agent; see the subclasses."""
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: Any = None,
+        log_interval: int | None = 4,
+        tb_log_name: str | None = None,
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Trains the agent.
 
-    def _set_up_learn(
+        Args:
+            total_timesteps: Environment steps to make.
+            callback: A callback, a function of (locals, globals), or a list of them.
+            log_interval: Episodes between two log dumps; None: no logs.
+            tb_log_name: Name of the run in `tensorboard_log`; default: the agent's class.
+            reset_num_timesteps: Start counting (and ε) anew; False continues the previous run.
+            progress_bar: Show a progress bar with the mean return and steps per second.
+
+        Returns:
+            The agent.
+
+        Raises:
+            RuntimeError: The agent has no environment.
+            ValueError: The environment returned something that is not finite. The agent can still be saved.
+        """
+        training = self.start_learning(
+            total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
+        )
+        with contextlib.closing(training.rounds()) as rounds:
+            for updates in rounds:
+                self.train(updates)
+        return self
+
+    def start_learning(
         self,
         total_timesteps: int,
         callback: Any,
+        log_interval: int | None,
+        tb_log_name: str | None,
         reset_num_timesteps: bool,
-        tb_log_name: str,
         progress_bar: bool,
-    ) -> tuple[int, callbacks.BaseCallback]:
-        """Starts or continues a run; returns the step to stop at and the callbacks as one."""
-        total_timesteps = check_integer("total_timesteps", total_timesteps, 1)
-        if self._environment is None:
-            raise RuntimeError(
-                "learn needs an environment: pass env to the constructor or to load, or call set_env first"
-            )
-        self.start_time = time.perf_counter()
-        if reset_num_timesteps:
-            self.num_timesteps = self._episode_num = 0
-            self.ep_info_buffer.clear()
-            self.ep_success_buffer.clear()
-        else:
-            total_timesteps += self.num_timesteps
-        self._total_timesteps, self._num_timesteps_at_start = total_timesteps, self.num_timesteps
-        self._update_progress()
-        if reset_num_timesteps or self._environment.observations is None:
-            self._environment.reset(self.num_timesteps)
+    ) -> Training:
+        """Starts or continues a run; returns what does all of `learn`, whose arguments it takes, but the updates."""
+        given = {"self": self, "env": self.env, "total_timesteps": total_timesteps, "callback": callback}
+        given |= {"log_interval": log_interval, "tb_log_name": tb_log_name, "progress_bar": progress_bar}
+        timesteps, environments = check_integer("total_timesteps", total_timesteps, 1), self.environments
+        both = [callback, callbacks.ProgressBarCallback()] if progress_bar else callback
+        one = callbacks.as_callback(both)
+        training = Training(self, one, log_interval, given | {"reset_num_timesteps": reset_num_timesteps})
+        self.progress.start(timesteps, reset_num_timesteps)
+        if reset_num_timesteps or environments.observations is None:
+            environments.reset(self.num_timesteps)
         if not self._custom_logger:
-            self._logger = self._make_logger(tb_log_name, reset_num_timesteps)
-        one = callbacks.as_callback([callback, callbacks.ProgressBarCallback()] if progress_bar else callback)
+            formats, name = ["stdout"] if self.verbose else [], tb_log_name or type(self).__name__
+            self._logger = configure_run(self.tensorboard_log, formats, name, reset_num_timesteps)
         one.init_callback(self)
-        return total_timesteps, one
-
-    def _update_progress(self) -> None:
-        """Brings up to date how much of the run remains, from 1 at its start to 0 at its end."""
-        # The last round may go past the total.
-        self._current_progress_remaining = max(1.0 - self.num_timesteps / self._total_timesteps, 0.0)
-
-    # ---------------------------------------------------------------- logging
+        return training
 
     @property
     def logger(self) -> Logger:
@@ -391,34 +272,156 @@ class Agent(SaveableAgent):
         """Logs there from now on, instead of where `verbose` and `tensorboard_log` say."""
         self._logger, self._custom_logger = logger, True
 
-    def _make_logger(self, tb_log_name: str, new_run: bool) -> Logger:
-        formats = ["stdout"] if self.verbose else []
-        if self.tensorboard_log is None:
-            return configure(None, formats)
-        folder = Path(self.tensorboard_log)
-        numbers = [
-            int(path.name.rpartition("_")[2])
-            for path in folder.glob(f"{tb_log_name}_*")
-            if path.name.rpartition("_")[2].isdecimal()
-        ]
-        number = max(numbers, default=0) + (1 if new_run or not numbers else 0)
-        return configure(str(folder / f"{tb_log_name}_{number}"), [*formats, "tensorboard"])
+    def dump_logs(self) -> None:
+        """Writes the current numbers to the logger: Stable-Baselines3's keys, and the update's metrics."""
+        self.progress.record(self.logger)
+        self.record_own(self.logger)
+        self.logger.dump(step=self.num_timesteps)
+
+    def record_own(self, logger: Logger) -> None:
+        """Records the agent's own numbers."""
+
+    def unshared(self) -> dict[str, Any]:
+        """Returns what has a state and must not be another agent's, by what it is."""
+        return {"environment": getattr(self.env, "unwrapped", self.env), "logger": self._logger}
+
+    def flat_weights(self) -> dict[str, np.ndarray]:
+        """Returns each network's weights, float32 [size]."""
+        return self.learner.weights()
+
+    def frozen_policy(self) -> Callable[[tf.Tensor], Decision]:
+        """Returns the deterministic decisions as a function of tensors [n, D], with the weights as constants."""
+        return self.acting.frozen()
+
+    def forget_weights(self) -> None:
+        """Lets go of all views of the weights, which have changed."""
+        self.acting.forget_weights()
+
+    def get_parameters(self) -> parameters.Parameters:
+        """Returns a copy of all weights and of the optimiser's state.
+
+        Returns:
+            For each network, `{name: {...}}` its weights, `{name + "_target": {...}}` its target's,
+            `{name + ".optimizer": {...}}` Adam's moments ("m/…", "v/…") and `"step"`; float32 arrays by the Keras
+            names of the weights.
+        """
+        self._require_set_up("get_parameters")
+        return parameters.get_parameters(self.learner)
+
+    def set_parameters(
+        self,
+        load_path_or_dict: str | os.PathLike | Mapping[str, Mapping[str, np.ndarray]],
+        exact_match: bool = True,
+        device: str = "auto",
+    ) -> None:
+        """Replaces weights and optimiser state.
+
+        Args:
+            load_path_or_dict: What `get_parameters` returns, or a saved agent's path.
+            exact_match: Demand all groups; otherwise those not given stay as they are.
+            device: As in Stable-Baselines3; the weights go where the agent already is.
+
+        Raises:
+            ValueError: A group or weight is missing, unknown, of another shape or not finite. Nothing has been
+                changed then.
+        """
+        self._require_set_up("set_parameters")
+        if isinstance(load_path_or_dict, Mapping):
+            given = load_path_or_dict
+        else:
+            given = group_by_network(Archive.read(load_path_or_dict).arrays)
+        parameters.set_parameters(self.learner, given, exact_match)
+        self.forget_weights()
+
+    def save(
+        self,
+        path: str | os.PathLike | IO[bytes],
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """Saves the agent in one zip file, with all that is needed to continue training but the replay buffer.
+
+        Args:
+            path: Where to; `.zip` is added if it has no suffix. Or a binary file open for writing.
+            exclude: Settings to leave out; the loaded agent has their defaults.
+            include: `["replay_buffer"]` saves it in the same file.
+
+        Raises:
+            ValueError: `exclude` or `include` name something unknown.
+            OSError: The file cannot be written; what was there before is untouched.
+        """
+        self._require_set_up("save")
+        saved.save(self, path, set(exclude or ()), set(include or ()))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike | IO[bytes],
+        env: Environment | str | None = None,
+        device: str = "auto",
+        custom_objects: Mapping[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        *,
+        trust: bool = False,
+        **kwargs: Any,
+    ) -> Self:
+        """Loads an agent that `save` wrote. No code in the file is run unless `trust` says so.
+
+        Args:
+            path: The file (`.zip` may be left out), or one open for reading in binary mode.
+            env: Environment to continue in; None: the agent can predict, and be given one by `set_env`.
+            device: Where to run.
+            custom_objects: Settings, by name, to use instead of the saved ones; with these, a setting that the file
+                holds as a pickle need not be unpickled. Names of no setting are ignored, as in Stable-Baselines3.
+            print_system_info: Print the versions the file was saved with and those in use.
+            force_reset: Start a new episode at the next `learn`; False: `env` stands where the saved agent left
+                it.
+            trust: Unpickle the objects in the file. Only for files whose origin you trust: it can run any code.
+            **kwargs: Settings to change, as arguments of the constructor.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            pamdp_agents.files.SavedFileError: The file is damaged, of a newer format, of another agent, or holds
+                pickled objects and is not trusted.
+            ValueError: The environment's spaces differ from the saved ones, or a setting is wrong.
+        """
+        return saved.load(cls, path, env, device, custom_objects, print_system_info, force_reset, trust, kwargs)
+
+    def progress_state(self) -> dict[str, Any]:
+        """Returns what besides weights is needed to continue training, as JSON can hold it."""
+        rngs = [rng.bit_generator.state for rng in self._rngs]
+        return self.progress.state() | {"rng": rngs, "update_seed": self._update_seed}
+
+    def restore_progress(self, state: dict[str, Any]) -> None:
+        """Takes back what `progress_state` returned.
+
+        Raises:
+            KeyError, TypeError, ValueError: Something in it is missing or wrong.
+        """
+        self.progress.restore(state)
+        for rng, own in zip(self._rngs, state["rng"], strict=True):
+            rng.bit_generator.state = own
+        self._update_seed = check_integer("update_seed", state.get("update_seed", self._update_seed), 0) % SEEDS
+
+    def replay_state(self) -> dict[str, np.ndarray]:
+        """Returns the replay buffer, as arrays.
+
+        Raises:
+            ValueError: The agent has none.
+        """
+        raise ValueError(f"{type(self).__name__} has no replay buffer")
+
+    def restore_replay(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes back what `replay_state` returned.
+
+        Raises:
+            ValueError: The agent has no replay buffer, or another one.
+        """
+        raise ValueError(f"{type(self).__name__} has no replay buffer")
 
 
 def _is_reset(given: Any, space: gym.Space) -> bool:
     """Whether this is what an environment's `reset` returns, in place of an observation."""
     is_pair = isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], dict)
     return is_pair and not isinstance(space, gym.spaces.Tuple)
-
-
-def _check_constructor(agent_class: type) -> None:
-    kinds = {parameter.kind for parameter in inspect.signature(agent_class).parameters.values()}
-    if kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
-        raise TypeError(
-            f"{agent_class.__name__}.__init__ must name its arguments, without *args and **kwargs: their names are how "
-            "an agent's settings are found and saved"
-        )
-
-
-def _listed(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in settings.items())

@@ -1,376 +1,286 @@
-"""Collect → store → update: what every agent with a replay buffer shares."""
+"""What every agent with a replay buffer shares: ε-greedy exploration, and updates on samples of the buffer."""
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import os
-import time
 from abc import abstractmethod
-from collections.abc import Generator, Sequence
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, Literal
 
-import gymnasium as gym
 import numpy as np
 
-from pamdp_agents import callbacks, exploration, schedules
+from pamdp_agents import exploration, schedules
 from pamdp_agents.base.agent import Agent
-from pamdp_agents.checks import check_choice, check_integer, check_positive, check_range
-from pamdp_agents.environments.adapter import Environment
-from pamdp_agents.environments.canonical import CanonicalEnvironments, Step
-from pamdp_agents.experience.replay import ReplayBuffer
-from pamdp_agents.experience.transition import Batch
+from pamdp_agents.base.common_settings import AgentArguments
+from pamdp_agents.base.policy import Networks, Policy
+from pamdp_agents.base.settings import Kind, integer, number, optional, schedule, setting
+from pamdp_agents.checks import check_choice, check_integer, check_range
+from pamdp_agents.environments.canonical import Step
+from pamdp_agents.experience.replay import ReplayBuffer, select
+from pamdp_agents.experience.transition import Decision, Transition, TransitionLayout
+from pamdp_agents.exploration.epsilon_greedy import EpsilonGreedy
+from pamdp_agents.exploration.noise import ParameterNoise
 from pamdp_agents.files.archive import SavedFileError, npz_bytes, read_npz
 from pamdp_agents.files.atomic import with_suffix, write_bytes
+from pamdp_agents.learning.learner import Learner
+from pamdp_agents.learning.train_state import Call, Result, TrainState, UpdateRule
+from pamdp_agents.logger import Logger
+from pamdp_agents.networks.models import FlatNetwork
 from pamdp_agents.schedules import Schedule
+from pamdp_agents.training.trainee import Round
+
+MOST_UPDATES = 64  # in one call, where their number varies: that many batches are copied, whatever the number
+MOST_NUMBERS = 1_000_000  # in these batches: images are large
 
 
-class OffPolicyAgent(Agent):
+def _read_train_freq(name: str, value: Any) -> int | tuple[int, str]:
+    """Returns a number of steps, or (number, unit), checked."""
+    if not isinstance(value, tuple | list):
+        return check_integer(name, value, 1)
+    if len(value) != 2:
+        raise ValueError(f'{name} must be a number of steps or (number, "step" or "episode"), got {value!r}')
+    amount, unit = value[0], getattr(value[1], "value", value[1])  # SB3's unit is an enumeration
+    return check_integer(name, amount, 1), check_choice(f"{name}'s unit", unit, ("step", "episode"))
+
+
+class ReplaySettings(AgentArguments, kw_only=False):
+    """The settings of agents that learn from a replay buffer, in Stable-Baselines3's order and words."""
+
+    learning_rate: float | Schedule = setting(
+        default=1e-3,
+        text="""Adam's step size for the critic, at least 0: a number, or a schedule, which is a function of the
+        progress that remains (1 at the start of `learn`, 0 at its end); see `pamdp_agents.schedules`.""",
+        kind=schedule(),
+    )
+    buffer_size: int = setting(default=100_000, text="Number of transitions in the replay buffer.", kind=integer(1))
+    learning_starts: int = setting(
+        default=500,
+        text="Environment steps before the first update; until then the discrete action is random (ε = 1).",
+        kind=integer(0),
+    )
+    batch_size: int = setting(default=128, text="Transitions in one update.", kind=integer(1))
+    tau: float = setting(
+        default=0.01, text="Polyak coefficient of the critic's target, in (0, 1].", kind=number(above=0, to=1)
+    )
+    gamma: float = setting(default=0.95, text="Discount factor γ, in [0, 1].", kind=number(at_least=0, to=1))
+    train_freq: int | tuple[int, Literal["step", "episode"]] = setting(
+        default=1,
+        text="""Steps between updates, each of all parallel environments: a number, or `(number, "step")`; or `(number,
+        "episode")`, with one environment only.""",
+        kind=Kind(_read_train_freq),
+    )
+    gradient_steps: int = setting(
+        default=1,
+        text="""Updates made then, all in one compiled call; −1: as many as environment steps were made since the last
+        ones, over all parallel environments.""",
+        kind=integer(-1),
+    )
+
+
+class OffPolicyAgent(Agent, ReplaySettings):
     """An agent that learns from a replay buffer and explores with ε-greedy actions and parameter noise.
 
+    A subclass says what its networks, its decisions and its update are.
+
     Attributes:
+        networks: Its networks, by name.
+        row: How a transition is packed.
         replay_buffer: The stored transitions.
-        exploration_rate: ε in use.
     """
 
-    def __init__(
-        self,
-        policy: str,
-        env: Environment | str | None,
-        *,
-        learning_rate: float | Schedule,
-        buffer_size: int,
-        learning_starts: int,
-        batch_size: int,
-        tau: float,
-        gamma: float,
-        train_freq: int | tuple[int, str],
-        gradient_steps: int,
-        exploration_initial_eps: float,
-        exploration_final_eps: float,
-        exploration_fraction: float,
-        exploration_episodes: int | None,
-        exploration_schedule: Schedule | None,
-        action_noise: Any,
-        reward_scale: float,
-        **common: Any,
-    ):
-        self.learning_rate = schedules.get("learning_rate", learning_rate)
-        self.buffer_size = check_integer("buffer_size", buffer_size, 1)
-        self.learning_starts = check_integer("learning_starts", learning_starts, 0)
-        self.batch_size = check_integer("batch_size", batch_size, 1)
-        self.tau = check_range("tau", tau, above=0, to=1)
-        self.gamma = check_range("gamma", gamma, at_least=0, to=1)
-        self.train_freq = _read_train_freq(train_freq)
-        self.gradient_steps = check_integer("gradient_steps", gradient_steps, -1)
-        self.exploration_initial_eps = check_range("exploration_initial_eps", exploration_initial_eps, at_least=0, to=1)
-        self.exploration_final_eps = check_range("exploration_final_eps", exploration_final_eps, at_least=0, to=1)
-        self.exploration_fraction = check_range("exploration_fraction", exploration_fraction, above=0, to=1)
-        self.exploration_episodes = (
-            None if exploration_episodes is None else check_integer("exploration_episodes", exploration_episodes, 1)
-        )
-        self.exploration_schedule = (
-            None if exploration_schedule is None else schedules.get("exploration_schedule", exploration_schedule, to=1)
-        )
-        self.action_noise = exploration.get(action_noise)
-        self.reward_scale = check_positive("reward_scale", reward_scale)
-        self.exploration_rate = self.exploration_initial_eps
-        self._make_noises(1)
-        self._metrics: list[tuple[int, Any]] = []  # numbers of updates and their mean metrics
-        super().__init__(policy, env, **common)
+    exploration_initial_eps: float = setting(default=1.0, text="ε at the start.", kind=number(at_least=0, to=1))
+    exploration_final_eps: float = setting(
+        default=0.01, text="ε at the end of its linear fall.", kind=number(at_least=0, to=1)
+    )
+    exploration_fraction: float = setting(
+        default=0.1, text="Fraction of `total_timesteps` over which ε falls, in (0, 1].", kind=number(above=0, to=1)
+    )
+    exploration_episodes: int | None = setting(
+        default=None, text="If given, ε falls over this many episodes instead.", kind=optional(integer(1))
+    )
+    exploration_schedule: Schedule | None = setting(
+        default=None,
+        text="If given, ε as a function of the progress that remains, in place of the four above.",
+        kind=optional(schedule(to=1)),
+    )
+    action_noise: str | dict[str, Any] | ParameterNoise = setting(
+        default="uniform",
+        text="""`"uniform"`, `"gaussian"`, `"ornstein_uhlenbeck"`, a configuration or an object; see
+        `pamdp_agents.exploration`.""",
+        kind=Kind(lambda name, value: exploration.get(value), exploration.serialize),
+    )
+    reward_scale: float = setting(
+        default=1.0, text="What rewards are multiplied by before they are stored.", kind=number(above=0)
+    )
 
-    def _set_up(self, observation_space: gym.Space, action_space: gym.Space) -> None:
-        super()._set_up(observation_space, action_space)
-        self.replay_buffer = ReplayBuffer(self.buffer_size, self.layout, self._replay_rng)
-        self._weights_changed()
+    networks: dict[str, FlatNetwork]
+    row: TransitionLayout
+    replay_buffer: ReplayBuffer
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._metrics: list[tuple[int, Any]] = []  # numbers of updates and their mean metrics
+        super().__init__(*args, **kwargs)
+
+    @abstractmethod
+    def make_networks(self) -> dict[str, FlatNetwork]:
+        """Returns the algorithm's networks by name."""
+
+    @abstractmethod
+    def act(self, networks: Networks, observations: Any) -> Decision:
+        """Returns the best known decisions for scaled observations [n, D]: arrays, or tensors, as they are."""
+
+    @abstractmethod
+    def update(self, state: TrainState, batch: Transition, call: Call) -> Result:
+        """Returns the state after one update, a pure function."""
+
+    def extras(self) -> dict[str, int]:
+        """Returns the size of each extra of a decision that is stored with the transition, by name."""
+        return {}
+
+    def draw(self, rng: np.random.Generator, n: int) -> Decision:
+        """Draws n random decisions; their parameters are the noise's business and not used."""
+        return Decision(rng.integers(self.parameterized_space.n, size=n), None, {})
+
+    def build(self) -> None:
+        """Makes the networks, the learner, what acts and explores, and the replay buffer."""
+        space, n_observations = self.parameterized_space, self.observation_transform.size
+        self.networks = self.make_networks()
+        self.row = TransitionLayout(n_observations, space.parameter_size, self.extras())
+        rule = UpdateRule(self.update, self.row.unpack, self.row.size, self.metric_names, self.rate_names)
+        self.learner = Learner(self.networks, {"update": rule}, device=self._tf_device)
+        self.acting = Policy(self.act, self.networks, self.learner.weights, n_observations)
+        self.explorer = EpsilonGreedy(exploration.get(self.action_noise), space.mask, self.draw)
+        self.explorer.rate = self.exploration_initial_eps
+        self.replay_buffer = ReplayBuffer(self.buffer_size, self.row, self._replay_rng)
+
+    @property
+    def exploration_rate(self) -> float:
+        """ε of the last step."""
+        return self.explorer.rate
+
+    @exploration_rate.setter
+    def exploration_rate(self, epsilon: float) -> None:
+        self.explorer.rate = epsilon
+
+    def explore_apart(self, observations: np.ndarray) -> Decision:
+        """Returns exploring decisions for scaled observations, float32 [n, D], without any effect on training."""
+        return self.explorer.explore_apart(self.acting.decide(observations), self._predict_rng)
+
+    # What training asks of an agent, see `Trainee`.
+
+    @property
+    def round(self) -> Round:
+        """How much is collected between two rounds of updates: `train_freq`."""
+        return Round(*self.train_freq) if isinstance(self.train_freq, tuple) else Round(self.train_freq, "step")
+
+    def unshared(self) -> dict[str, Any]:
+        """Returns what has a state and must not be another agent's, by what it is."""
+        return super().unshared() | {"action_noise": self.action_noise}
+
+    def start_training(self) -> None:
+        """Readies the noise of each environment."""
+        self.explorer.begin(self.environments.episode_lengths)
+
+    def decide(self) -> Decision:
+        """Returns what is done next in every environment."""
+        observations, remaining = self.environments.observations, self.progress.remaining
+        assert observations is not None
+        self.explorer.rate = self._epsilon()
+        epsilon = 1.0 if self.progress.num_timesteps < self.learning_starts else self.explorer.rate
+        return self.explorer.explore(self.acting.decide(observations), epsilon, remaining, self._explore_rng)
+
+    def observe(self, decision: Decision, step: Step) -> None:
+        """Stores what followed a decision."""
+        k, x, extras = decision
+        rewards, discount = step.stored_rewards * self.reward_scale, 1.0 - step.terminated
+        transitions = Transition(step.before, k, x, rewards, step.after, discount, extras)
+        if not step.played.all():  # what was drawn for a step that only reset is forgotten
+            transitions = select(transitions, step.played)
+        self.explorer.end_episodes(step.ended | ~step.played)
+        self.replay_buffer.add(transitions)
+
+    def count_updates_due(self, steps: int) -> int | None:
+        """Returns how many updates are due after a round of so many environment steps; None: not yet any."""
+        if self.progress.num_timesteps <= self.learning_starts:
+            return None
+        return steps if self.gradient_steps == -1 else self.gradient_steps
+
+    def count_updates_in_a_round(self) -> int | None:
+        """Returns how many updates each round makes; None: their number varies."""
+        if self.gradient_steps != -1:
+            return self.gradient_steps
+        varies = self.round.unit == "episode" or (self.env is not None and self.environments.may_not_play)
+        return None if varies else self.round.number * self.n_envs
+
+    def rows_shape(self, updates: int) -> tuple[int, int, int]:
+        """Returns the shape of what `sample` returns."""
+        return updates, self.batch_size, self.row.size
+
+    def sample(self, updates: int) -> np.ndarray:
+        """Returns the rows of so many updates, float32 [updates, batch size, row size]."""
+        rows = self.replay_buffer.sample(updates, self.batch_size)
+        normalization = None if self._environments is None else self._environments.normalization
+        return normalization.normalize(rows, self.row, self.reward_scale) if normalization else rows
+
+    def current_rates(self) -> dict[str, float]:
+        """Returns the update's rates at this moment, by name."""
+        remaining = self.progress.remaining
+        return {name: schedules.current_value(name, getattr(self, name), remaining) for name in self.rate_names}
+
+    def train(self, updates: int) -> None:
+        """Makes updates on samples of the replay buffer: one compiled call, or a few where their number varies."""
+        if not updates:
+            return
+        rates, most = self.current_rates(), self._most_updates()
+        sizes = [updates] if most is None else [min(most, updates - done) for done in range(0, updates, most)]
+        base, first = self.current_seed()
+        metrics = []
+        for size in sizes:
+            means, _ = self.learner.train(self.sample(size), rates, (base, first), most)
+            metrics.append((size, means))
+            first += size
+        self.note_updates(metrics)
+
+    def note_updates(self, metrics: list[tuple[int, Any]]) -> None:
+        """Takes note of updates made: numbers of them and their mean metrics."""
+        self._metrics = metrics
+        self.progress.n_updates += sum(updates for updates, _ in metrics)
+        self.forget_weights()
+
+    def record_own(self, logger: Logger) -> None:
+        """Records ε, the update's mean metrics and its rates."""
+        logger.record("rollout/exploration_rate", self.exploration_rate)
+        if self._metrics:
+            updates, metrics = zip(*self._metrics, strict=True)
+            means = np.average([np.asarray(each) for each in metrics], axis=0, weights=updates)
+            for name, value in [*zip(self.metric_names, means, strict=True), *self.current_rates().items()]:
+                logger.record(f"train/{name}", float(value))
+            logger.record("train/n_updates", self.progress.n_updates, exclude="tensorboard")
 
     def _check_n_envs(self, n_envs: int) -> None:
-        if n_envs > 1 and self._train_frequency()[1] == "episode":
+        if n_envs > 1 and self.round.unit == "episode":
             raise ValueError(
                 f"train_freq={self.train_freq} counts episodes, which needs one environment, but env has {n_envs}: "
                 f'count steps, for example train_freq=(1, "step")'
             )
 
-    def _begin_noise(self) -> None:
-        """Readies one noise for each environment, from the start where an episode starts."""
-        assert self._environment is not None
-        if len(self._noises) != self.n_envs:
-            self._make_noises(self.n_envs)
-        for noise, length in zip(self._noises, self._environment.episode_lengths, strict=True):
-            if length == 0:
-                noise.reset()
-
-    def _make_noises(self, n: int) -> None:
-        """Makes n noises; the first is the setting itself."""
-        self._noises = [self.action_noise, *(copy.deepcopy(self.action_noise) for _ in range(n - 1))]
-
-    # ---------------------------------------------------------------- acting
-
-    @abstractmethod
-    def _greedy(self, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the best known actions (k [n], x [n, P]) for scaled observations [n, D]."""
-
-    def _choose(self, observations: np.ndarray, deterministic: bool) -> tuple[np.ndarray, np.ndarray]:
-        k, x = self._greedy(observations)
-        if deterministic:
-            return k, x
-        noises = [self.action_noise] * len(k)
-        if not self.action_noise.replaces:  # whoever asks for an action must not move the training's noise
-            noises = [copy.deepcopy(noise) for noise in noises]
-            for noise in noises:
-                noise.reset()
-        return self._explore(k, x, self.exploration_rate, noises, self._predict_rng)
-
-    def _explore(
-        self,
-        k: np.ndarray,
-        x: np.ndarray,
-        epsilon: float,
-        noises: Sequence[exploration.ParameterNoise],
-        rng: np.random.Generator,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns greedy actions (k [n], x [n, P]) made ε-greedy and noisy, their parameters within [−1, 1]."""
-        random = rng.random(len(k)) < epsilon
-        if random.any():
-            k = k.copy()
-            k[random] = rng.integers(self.actions.n, size=np.count_nonzero(random))
-        x = np.array(x, dtype=np.float64)
-        for i, noise in enumerate(noises):
-            if not noise.replaces:
-                x[i] += self.actions.mask[k[i]] * noise.sample(rng, x.shape[1])
-            elif random[i]:
-                x[i] = noise.sample(rng, x.shape[1])
-        return k, np.minimum(np.maximum(x, -1.0), 1.0)
-
-    # ---------------------------------------------------------------- learning
-
-    def learn(
-        self,
-        total_timesteps: int,
-        callback: Any = None,
-        log_interval: int | None = 4,
-        tb_log_name: str | None = None,
-        reset_num_timesteps: bool = True,
-        progress_bar: bool = False,
-    ) -> Self:
-        """Trains the agent.
-
-        Args:
-            total_timesteps: Environment steps to make.
-            callback: A callback, a function of (locals, globals), or a list of them.
-            log_interval: Episodes between two log dumps; None: no logs.
-            tb_log_name: Name of the run in `tensorboard_log`; default: the agent's class.
-            reset_num_timesteps: Start counting (and ε) anew; False continues the previous run.
-            progress_bar: Show a progress bar with the mean return and steps per second.
-
-        Returns:
-            The agent.
-
-        Raises:
-            RuntimeError: The agent has no environment.
-            ValueError: The environment returned something that is not finite. The agent can still be saved.
-        """
-        training = self._training(
-            total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
-        )
-        with contextlib.closing(training) as rounds:
-            for gradient_steps in rounds:
-                self._train(gradient_steps)
-        return self
-
-    def _training(
-        self,
-        total_timesteps: int,
-        callback: Any,
-        log_interval: int | None,
-        tb_log_name: str | None,
-        reset_num_timesteps: bool,
-        progress_bar: bool,
-    ) -> Generator[int, None, None]:
-        """Does all of `learn` but the updates: yields their number where it is time for them.
-
-        Those after the steps of one environment come before its next step. Those of several environments come when the
-        next step is under way, for it may be so in other processes; and in this order in any case, so that it makes no
-        difference to the numbers where environments run.
-        """
-        log_interval = None if log_interval is None else check_integer("log_interval", log_interval, 1)
-        total_timesteps, callback = self._set_up_learn(
-            total_timesteps, callback, reset_num_timesteps, tb_log_name or type(self).__name__, progress_bar
-        )
-        self._begin_noise()
-        env = self.env  # Stable-Baselines3's callbacks find it in locals
-        callback.on_training_start(locals(), globals())
-        try:
-            going_on, due = True, None
-            while going_on and self.num_timesteps < total_timesteps:
-                before = self.num_timesteps
-                going_on = yield from self._collect(callback, log_interval, due)
-                due = None
-                if going_on and self.num_timesteps > self.learning_starts:
-                    due = self.num_timesteps - before if self.gradient_steps == -1 else self.gradient_steps
-                if due is not None and self.n_envs == 1:
-                    yield due
-                    due = None
-            if due is not None:
-                yield due
-        finally:
-            callback.on_training_end()
-
-    def _train_frequency(self) -> tuple[int, str]:
-        """`train_freq` as a number and its unit."""
-        return self.train_freq if isinstance(self.train_freq, tuple) else (self.train_freq, "step")
-
-    def _collect(
-        self, callback: callbacks.BaseCallback, log_interval: int | None, due: int | None
-    ) -> Generator[int, None, bool]:
-        """Makes `train_freq` steps or episodes and stores them; returns False if a callback says stop.
-
-        Yields the number of updates that are due, if any, once the first step is under way: environments in other
-        processes make it while the learner makes the updates.
-        """
-        environment = self._environment
-        assert environment is not None
-        frequency, unit = self._train_frequency()
-        num_collected_steps = num_collected_episodes = 0
-        callback.on_rollout_start()
-        while (num_collected_steps if unit == "step" else num_collected_episodes) < frequency:
-            k, x = self._start_step(environment)
-            if due is not None:
-                yield due
-                due = None
-            step = self._finish_step(environment, k, x)
-            num_collected_steps += 1
-            ended = step.ended.nonzero()[0].tolist()
-            num_collected_episodes += len(ended)
-            log = self._end_episodes(step, ended, log_interval)
-            new_obs = environment.reset_ended(self.num_timesteps)
-            callback.update_locals(
-                {
-                    "new_obs": step.raw_observations if new_obs is None else new_obs,
-                    "actions": step.actions,
-                    "rewards": step.rewards,
-                    "dones": step.ended,
-                    "infos": step.infos,
-                    "num_collected_steps": num_collected_steps,
-                    "num_collected_episodes": num_collected_episodes,
-                }
-            )
-            if not callback.on_step():
-                return False
-            if log:
-                self.dump_logs()
-        callback.on_rollout_end()
-        return True
-
-    def _start_step(self, environment: CanonicalEnvironments) -> tuple[np.ndarray, np.ndarray]:
-        """Acts once in every environment; returns the actions."""
-        observations = environment.observations
-        assert observations is not None
-        self.exploration_rate = self._epsilon()
-        epsilon = 1.0 if self.num_timesteps < self.learning_starts else self.exploration_rate
-        for noise in self._noises:
-            noise.progress_remaining = self._current_progress_remaining
-        k, x = self._explore(*self._greedy(observations), epsilon, self._noises, self._explore_rng)
-        environment.start_step(k, x)
-        return k, x
-
-    def _finish_step(self, environment: CanonicalEnvironments, k: np.ndarray, x: np.ndarray) -> Step:
-        """Stores what followed the actions."""
-        step = environment.finish_step(self.num_timesteps + 1)
-        transitions = Batch(step.before, k, x, step.stored_rewards * self.reward_scale, step.after, step.terminated)
-        if not step.played.all():
-            transitions = Batch(*(part[step.played] for part in transitions))
-            for i in np.flatnonzero(~step.played):  # what was drawn for a step that only reset
-                self._noises[i].reset()
-        self.replay_buffer.add(transitions)
-        self.num_timesteps += len(transitions.k)
-        self._update_progress()
-        return step
+    def _most_updates(self) -> int | None:
+        """How many updates one call makes at most, where their number varies from round to round; else None."""
+        if self.count_updates_in_a_round() is not None:
+            return None
+        most = MOST_NUMBERS // (self.batch_size * self.row.size)
+        number, unit = self.round
+        return max(min(most, number * self.n_envs if unit == "step" else MOST_UPDATES), 1)
 
     def _epsilon(self) -> float:
         if self.exploration_schedule is not None:
-            remaining = self._current_progress_remaining
+            remaining = self.progress.remaining
             return schedules.current_value("exploration_schedule", self.exploration_schedule, remaining, to=1)
         if self.exploration_episodes is not None:
-            done = self._episode_num / self.exploration_episodes
+            done = self.progress.episodes / self.exploration_episodes
         else:
-            done = self.num_timesteps / (self.exploration_fraction * self._total_timesteps)
+            done = self.progress.num_timesteps / (self.exploration_fraction * self.progress.total_timesteps)
         return schedules.linear_schedule(self.exploration_initial_eps, self.exploration_final_eps, done)
-
-    def _end_episodes(self, step: Step, ended: Sequence[int], log_interval: int | None) -> bool:
-        """Counts the episodes that the step ended; returns whether it is time for a log dump."""
-        log = False
-        for i in ended:
-            self._episode_num += 1
-            self._noises[i].reset()
-            episode = step.infos[i]["episode"]
-            counted = {"r": float(episode["r"]), "l": int(episode["l"])}
-            self.ep_info_buffer.append(counted | ({"t": float(episode["t"])} if "t" in episode else {}))
-            if "is_success" in step.infos[i]:
-                self.ep_success_buffer.append(bool(step.infos[i]["is_success"]))
-            log = log or (log_interval is not None and self._episode_num % log_interval == 0)
-        return log
-
-    def _train(self, gradient_steps: int) -> None:
-        """Makes updates on samples of the replay buffer: one compiled call, or a few where their number varies."""
-        if not gradient_steps:
-            return
-        rates, most = self._rates(), self._most_updates()
-        if most is None:
-            metrics = [(gradient_steps, self.learner.train(self._sample(gradient_steps), rates))]
-        else:
-            sizes = [min(most, gradient_steps - done) for done in range(0, gradient_steps, most)]
-            metrics = [(size, self.learner.train(self._sample(size), rates, most)) for size in sizes]
-        self._note_updates(metrics)
-
-    def _note_updates(self, metrics: list[tuple[int, Any]]) -> None:
-        """Takes note of updates made: numbers of them and their mean metrics."""
-        self._metrics = metrics
-        self._n_updates += sum(updates for updates, _ in metrics)
-        self._weights_changed()
-
-    def _most_updates(self) -> int | None:
-        """How many updates one call makes at most, where their number varies from round to round; else None."""
-        frequency, unit = self._train_frequency()
-        varies = unit == "episode" or (self._environment is not None and self._environment.may_not_play)
-        if not varies or self.gradient_steps != -1:
-            return None
-        most = MOST_NUMBERS // (self.batch_size * self.layout.size)
-        return max(min(most, frequency * self.n_envs if unit == "step" else MOST_UPDATES), 1)
-
-    def _sample(self, batches: int) -> np.ndarray:
-        rows = self.replay_buffer.sample(batches, self.batch_size)
-        normalization = self._environment and self._environment.normalization
-        return normalization.normalize(rows, self.layout, self.reward_scale) if normalization else rows
-
-    def _rates(self) -> dict[str, float]:
-        """The learning rates now."""
-        remaining = self._current_progress_remaining
-        return {name: schedules.current_value(name, getattr(self, name), remaining) for name in self.rate_names}
-
-    def dump_logs(self) -> None:
-        """Writes the current numbers to the logger: Stable-Baselines3's keys, and the update's metrics."""
-        seconds = max(time.perf_counter() - self.start_time, 1e-9)
-        logger = self.logger
-        if self.ep_info_buffer:
-            logger.record("rollout/ep_rew_mean", float(np.mean([episode["r"] for episode in self.ep_info_buffer])))
-            logger.record("rollout/ep_len_mean", float(np.mean([episode["l"] for episode in self.ep_info_buffer])))
-        if self.ep_success_buffer:
-            logger.record("rollout/success_rate", float(np.mean(self.ep_success_buffer)))
-        logger.record("rollout/exploration_rate", self.exploration_rate)
-        logger.record("time/episodes", self._episode_num, exclude="tensorboard")
-        logger.record("time/fps", int((self.num_timesteps - self._num_timesteps_at_start) / seconds))
-        logger.record("time/time_elapsed", int(seconds), exclude="tensorboard")
-        logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
-        if self._metrics:
-            updates, metrics = zip(*self._metrics, strict=True)
-            means = np.average([np.asarray(each) for each in metrics], axis=0, weights=updates)
-            for name, value in [*zip(self.metric_names, means, strict=True), *self._rates().items()]:
-                logger.record(f"train/{name}", float(value))
-            logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        logger.dump(step=self.num_timesteps)
-
-    # ---------------------------------------------------------------- files
 
     def save_replay_buffer(self, path: str | os.PathLike) -> None:
         """Saves the replay buffer; `.npz` is added if the path has no suffix.
@@ -379,7 +289,7 @@ class OffPolicyAgent(Agent):
             OSError: The file cannot be written.
         """
         self._require_set_up("save_replay_buffer")
-        write_bytes(with_suffix(path, ".npz"), npz_bytes(self._replay_state()))
+        write_bytes(with_suffix(path, ".npz"), npz_bytes(self.replay_state()))
 
     def load_replay_buffer(self, path: str | os.PathLike, truncate_last_traj: bool = True) -> None:
         """Loads what `save_replay_buffer` wrote.
@@ -397,66 +307,34 @@ class OffPolicyAgent(Agent):
         if not file.is_file():
             raise FileNotFoundError(f"there is no saved replay buffer at {file}")
         try:
-            self._restore_replay(read_npz(file.read_bytes(), str(file)))
+            self.restore_replay(read_npz(file.read_bytes(), str(file)))
         except KeyError as error:
             raise SavedFileError(f"{file} is not a saved replay buffer: it lacks {error}") from None
 
-    def _replay_state(self) -> dict[str, np.ndarray]:
+    def replay_state(self) -> dict[str, np.ndarray]:
+        """Returns the replay buffer, as arrays."""
         return self.replay_buffer.state()
 
-    def _restore_replay(self, state: dict[str, np.ndarray]) -> None:
-        self.replay_buffer.restore(state)
-        k = self.replay_buffer.rows[: len(self.replay_buffer), self.layout.k]
-        if not np.isin(k, np.arange(self.actions.n)).all():
-            raise ValueError(f"replay buffer holds discrete actions that are not in 0..{self.actions.n - 1}")
+    def restore_replay(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes back what `replay_state` returned.
 
-    def _progress(self) -> dict[str, Any]:
-        states = [noise.state for noise in self._noises]
-        return {
-            "num_timesteps": self.num_timesteps,
-            "total_timesteps": self._total_timesteps,
-            "episodes": self._episode_num,
-            "n_updates": self._n_updates,
-            "exploration_rate": self.exploration_rate,
-            "noise": [None if state is None else state.tolist() for state in states],
-            "ep_info_buffer": list(self.ep_info_buffer),
-            "ep_success_buffer": list(self.ep_success_buffer),
-            "rng": [rng.bit_generator.state for rng in self._rngs],
-        }
+        Raises:
+            KeyError: A part is missing.
+            ValueError: It is another agent's, or another size's.
+        """
+        self.replay_buffer.restore(state, self.parameterized_space.n)
 
-    def _restore_progress(self, progress: dict[str, Any]) -> None:
-        self.num_timesteps = check_integer("num_timesteps", progress["num_timesteps"], 0)
-        self._total_timesteps = check_integer("total_timesteps", progress["total_timesteps"], 0)
-        self._episode_num = check_integer("episodes", progress["episodes"], 0)
-        self._n_updates = check_integer("n_updates", progress["n_updates"], 0)
-        if self._total_timesteps:
-            self._update_progress()
-        self.exploration_rate = check_range("exploration_rate", progress["exploration_rate"], at_least=0, to=1)
-        self._make_noises(len(progress["noise"]))
-        for noise, state in zip(self._noises, progress["noise"], strict=True):
-            if state is not None and np.shape(state) != (self.actions.parameter_size,):
-                raise ValueError(f"noise must be None or {self.actions.parameter_size} numbers, got {state}")
-            if state is not None and not np.isfinite(state).all():
-                raise ValueError(f"noise must be finite, got {state}")
-            noise.state = None if state is None else np.array(state, float)
-            noise.progress_remaining = self._current_progress_remaining
-        for episode in progress["ep_info_buffer"]:
-            self.ep_info_buffer.append({key: check_range(key, value) for key, value in episode.items()})
-        self.ep_success_buffer.extend(bool(success) for success in progress["ep_success_buffer"])
-        for rng, state in zip(self._rngs, progress["rng"], strict=True):
-            rng.bit_generator.state = state
+    def progress_state(self) -> dict[str, Any]:
+        """Returns what besides weights is needed to continue training, as JSON can hold it."""
+        own = {"exploration_rate": self.exploration_rate, "noise": self.explorer.state()}
+        return super().progress_state() | own
 
+    def restore_progress(self, state: dict[str, Any]) -> None:
+        """Takes back what `progress_state` returned.
 
-MOST_UPDATES = 64  # in one call, where their number varies: that many batches are copied, whatever the number
-
-MOST_NUMBERS = 1_000_000  # in these batches: images are large
-
-
-def _read_train_freq(train_freq: Any) -> int | tuple[int, str]:
-    """Returns a number of steps, or (number, unit), checked."""
-    if not isinstance(train_freq, tuple | list):
-        return check_integer("train_freq", train_freq, 1)
-    if len(train_freq) != 2:
-        raise ValueError(f'train_freq must be a number of steps or (number, "step" or "episode"), got {train_freq!r}')
-    number, unit = train_freq[0], getattr(train_freq[1], "value", train_freq[1])  # SB3's unit is an enumeration
-    return check_integer("train_freq", number, 1), check_choice("train_freq's unit", unit, ("step", "episode"))
+        Raises:
+            KeyError, TypeError, ValueError: Something in it is missing or wrong.
+        """
+        super().restore_progress(state)
+        self.exploration_rate = check_range("exploration_rate", state["exploration_rate"], at_least=0, to=1)
+        self.explorer.restore(state["noise"], self.progress.remaining)

@@ -5,11 +5,18 @@ from __future__ import annotations
 import numpy as np
 from gymnasium.spaces import Box
 
-from pamdp_agents.agents.pdqn import PDQN
+from pamdp_agents.base.off_policy import OffPolicyAgent
 from pamdp_agents.benchmark.measuring import median_seconds
-from pamdp_agents.experience.transition import Batch
+from pamdp_agents.experience.transition import Decision, Transition
 
 N_OBSERVATIONS = 1000  # different ones to act on
+
+
+def pack(
+    before: np.ndarray, decision: Decision, rewards: np.ndarray, after: np.ndarray, discounts: np.ndarray
+) -> Transition:
+    """Returns transitions for the replay buffer."""
+    return Transition(before, decision.k, decision.x, rewards, after, discounts, decision.extras)
 
 
 class LearnerBenchmark:
@@ -19,23 +26,24 @@ class LearnerBenchmark:
         agent: An agent; its replay buffer is filled.
     """
 
-    def __init__(self, agent: PDQN):
+    def __init__(self, agent: OffPolicyAgent):
         self.agent, self._rng = agent, np.random.default_rng(0)
-        n, size = agent.buffer_size, agent.observations.size
+        n, size = agent.buffer_size, agent.observation_transform.size
         self._observations = self._uniform(N_OBSERVATIONS, size)
-        k, x = self._rng.integers(agent.actions.n, size=n), self._uniform(n, agent.actions.parameter_size)
-        rewards, terminated = self._rng.uniform(-1, 1, n), self._rng.random(n) < 0.1
-        agent.replay_buffer.add(Batch(self._uniform(n, size), k, x, rewards, self._uniform(n, size), terminated))
+        decision = agent.draw(self._rng, n)._replace(x=self._uniform(n, agent.parameterized_space.parameter_size))
+        rewards, discounts = self._rng.uniform(-1, 1, n), self._rng.random(n) < 0.9
+        before, after = self._uniform(n, size), self._uniform(n, size)
+        agent.replay_buffer.add(pack(before, decision, rewards, after, discounts))
 
     def steps_per_second(self, steps: int, fused: int) -> float:
         """Returns steps per second, with as many updates as steps, `fused` of them in one call."""
-        self.agent._train(fused)  # compiled before the clock starts
+        self.agent.train(fused)  # compiled before the clock starts
 
         def rounds() -> None:
             for t in range(steps):
                 self._act_and_insert(t)
                 if (t + 1) % fused == 0:
-                    self.agent._train(fused)
+                    self.agent.train(fused)
 
         return steps / median_seconds(rounds, 1)
 
@@ -67,5 +75,5 @@ class LearnerBenchmark:
 
     def _act_and_insert(self, t: int) -> None:
         before, after = (self._observations[i % N_OBSERVATIONS][None] for i in (t, t + 1))
-        k, x = self.agent._greedy(before)
-        self.agent.replay_buffer.add(Batch(before, k, x, np.array([0.1]), after, np.array([False])))
+        decision = self.agent.acting.decide(before)
+        self.agent.replay_buffer.add(pack(before, decision, np.array([0.1]), after, np.array([1.0])))

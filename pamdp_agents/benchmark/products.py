@@ -53,7 +53,7 @@ def update_products(agent: PDQN) -> Counter[Product]:
     actor, q, taken = actor_products(actor_model, n), q_products(q_model, n), single_pass_products(q_model, n)
     first = 2 if isinstance(q_model, MultiPassQ) else 1  # products in Q's first layer, the last of them with x
     passthrough = (
-        [] if agent.passthrough is None else [Product(1, n, agent.observations.size, actor_model.n_parameters)]
+        [] if agent.passthrough is None else [Product(1, n, agent.observation_transform.size, actor_model.n_parameters)]
     )
     act = actor + passthrough
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from pamdp_agents.experience.transition import TransitionLayout
+from pamdp_agents.learning.flat import FlatLayout
 from pamdp_agents.spaces.observations import ObservationTransform
 
 
@@ -61,7 +61,7 @@ class SampleNormalization:
         """One normalised observation as it was before."""
         return self.vec_normalize.unnormalize_obs(observation)
 
-    def normalize(self, rows: np.ndarray, layout: TransitionLayout, reward_scale: float) -> np.ndarray:
+    def normalize(self, rows: np.ndarray, layout: FlatLayout, reward_scale: float) -> np.ndarray:
         """Returns packed transitions, float32 [batches, n, layout.size], with observations and rewards normalised.
 
         Args:
@@ -71,10 +71,10 @@ class SampleNormalization:
         """
         wrapper = self.vec_normalize
         if wrapper.norm_obs:
-            for part in (layout.s, layout.s2):
-                self._normalize_observations(rows[..., part])
+            for part in ("s", "s2"):
+                self._normalize_observations(rows[..., layout.places[part]])
         if wrapper.norm_reward:
-            rewards = rows[..., layout.r]
+            rewards = rows[..., layout.places["r"]]
             rewards[...] = wrapper.normalize_reward(rewards / reward_scale) * reward_scale
         return rows
 

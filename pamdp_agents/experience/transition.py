@@ -1,13 +1,30 @@
-"""What a transition holds."""
+"""What is decided, what a transition holds, and how it is packed in a row."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
+import tensorflow as tf
+
+from pamdp_agents.learning.flat import FlatLayout
 
 
-class Batch(NamedTuple):
+class Decision(NamedTuple):
+    """What an agent decided in n environments; arrays, or tensors inside compiled functions.
+
+    Attributes:
+        k: Discrete actions, int [n].
+        x: Parameters of all actions, scaled to [−1, 1], float [n, P].
+        extras: What else is stored with the transition, float [n, …], by name.
+    """
+
+    k: Any
+    x: Any
+    extras: Mapping[str, Any]
+
+
+class Transition(NamedTuple):
     """Transitions taken apart; arrays or tensors with leading axis n.
 
     Attributes:
@@ -16,7 +33,9 @@ class Batch(NamedTuple):
         x: Parameters of all actions, float32 [n, P].
         r: Reward, float32 [n].
         s2: Next observation, float32 [n, D].
-        terminated: 1 where the episode really ended, float32 [n]; truncated episodes bootstrap.
+        discount: What is left of the value of `s2`, before γ, float32 [n]: 0 where the episode really ended, else 1
+            (truncated episodes bootstrap).
+        extras: What else the agent decided, float32 [n, …], by name.
     """
 
     s: Any
@@ -24,32 +43,33 @@ class Batch(NamedTuple):
     x: Any
     r: Any
     s2: Any
-    terminated: Any
+    discount: Any
+    extras: Mapping[str, Any]
 
 
-class TransitionLayout:
+class TransitionLayout(FlatLayout):
     """Where each part of a transition lies in a packed row.
 
     Args:
         n_observations: D, size of the observation.
         n_parameters: P, number of parameters of all actions.
+        extras: Size of each of the agent's extras, by name.
     """
 
-    def __init__(self, n_observations: int, n_parameters: int):
-        sizes = (n_observations, 1, n_parameters, 1, n_observations, 1)
-        ends = np.cumsum(sizes)
-        self.s, self.k, self.x, self.r, self.s2, self.terminated = (
-            slice(int(end - size), int(end)) for end, size in zip(ends, sizes, strict=True)
-        )
-        self.size = int(ends[-1])
+    def __init__(self, n_observations: int, n_parameters: int, extras: Mapping[str, int] | None = None):
+        self.extras = tuple(extras or {})
+        sizes = {"s": (n_observations,), "k": (), "x": (n_parameters,), "r": (), "s2": (n_observations,)}
+        super().__init__(sizes | {"discount": ()} | {name: (size,) for name, size in (extras or {}).items()})
 
-    def split(self, rows: Any) -> Batch:
-        """Takes rows [n, size] apart, arrays or tensors."""
-        return Batch(
-            rows[:, self.s],
-            rows[:, self.k.start],
-            rows[:, self.x],
-            rows[:, self.r.start],
-            rows[:, self.s2],
-            rows[:, self.terminated.start],
-        )
+    def pack(self, rows: Any, transitions: Transition) -> None:
+        """Writes n transitions into rows, float32 [n, size]."""
+        *parts, extras = transitions
+        for place, part in zip(self.places.values(), (*parts, *(extras[name] for name in self.extras)), strict=True):
+            rows[:, place] = part if part.ndim == 2 else part[:, None]
+
+    def unpack(self, rows: Any) -> Transition:
+        """Takes rows [n, size] apart, arrays or tensors; of tensors, `k` becomes int32."""
+        parts = self.split(rows)
+        s, k, x, r, s2, discount = (parts[name] for name in Transition._fields[:-1])
+        k = tf.cast(k, tf.int32) if isinstance(k, tf.Tensor) else k
+        return Transition(s, k, x, r, s2, discount, {name: parts[name] for name in self.extras})

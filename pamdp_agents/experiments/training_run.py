@@ -44,7 +44,7 @@ class Run(NamedTuple):
         self.agent.dump_logs()
         self.agent.logger.close()
         table, picture = self.folder / "progress.csv", self.folder / "learning_curve.png"
-        title = f"{type(self.agent).__name__} on {self.agent._env_name()}"
+        title = f"{type(self.agent).__name__} on {self.agent.env_name}"
         try:
             learning_curve(table, picture, title)
         except ImportError:

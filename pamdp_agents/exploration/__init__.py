@@ -10,4 +10,12 @@ from pamdp_agents.exploration.noise import (
     serialize,
 )
 
-__all__ = ["NOISES", "GaussianNoise", "OrnsteinUhlenbeckNoise", "ParameterNoise", "UniformNoise", "get", "serialize"]
+__all__ = [
+    "NOISES",
+    "GaussianNoise",
+    "OrnsteinUhlenbeckNoise",
+    "ParameterNoise",
+    "UniformNoise",
+    "get",
+    "serialize",
+]

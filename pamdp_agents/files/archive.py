@@ -95,6 +95,11 @@ class Archive:
     ):
         self.data, self.arrays, self.replay_buffer, self.objects = data, arrays, replay_buffer, objects
 
+    @property
+    def made_by(self) -> str:
+        """The version of this library that wrote the file."""
+        return str(self.data.get("versions", {}).get("pamdp-agents", "unknown"))
+
     def to_bytes(self) -> bytes:
         """Returns the file's content."""
         buffer = io.BytesIO()

@@ -2,8 +2,7 @@
 
 The function takes raw observations, as the environment gives them, and returns the deterministic actions in the
 environment's units: flattening and scaling, the networks, unscaling, rounding and clipping are all inside. It says in
-TensorFlow what `ObservationTransform` and
-`ParameterizedActionSpace` say in NumPy.
+TensorFlow what `ObservationTransform` and `ParameterizedActionSpace` say in NumPy.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -24,15 +23,36 @@ from pamdp_agents.checks import check_choice
 from pamdp_agents.files.archive import versions
 from pamdp_agents.files.export_formats import WRITERS
 from pamdp_agents.files.space_json import space_to_json
-from pamdp_agents.spaces import nested
+from pamdp_agents.spaces import ObservationTransform, ParameterizedActionSpace, nested
 from pamdp_agents.spaces.in_tensorflow import flatten, round_inward
-
-if TYPE_CHECKING:
-    from pamdp_agents.base.agent import Agent
 
 FORMAT_VERSION = 1
 
 PRECISION = 1e-5  # how close to the agent's the exported parameters are, as a fraction of each one's range
+
+
+class Exportable(Protocol):
+    """What exporting asks of an agent.
+
+    Attributes:
+        observation_space: Its observation space.
+        action_space: Its action space.
+        observation_transform: Flattens and scales observations.
+        parameterized_space: Converts canonical actions to the environment's.
+        scale_observations: Whether observations are scaled.
+    """
+
+    observation_space: spaces.Space[Any]
+    action_space: spaces.Space[Any]
+    observation_transform: ObservationTransform
+    parameterized_space: ParameterizedActionSpace
+    scale_observations: bool | list[str]
+
+    def flat_weights(self) -> dict[str, np.ndarray]:
+        """Returns each network's weights, float32 [size]."""
+
+    def frozen_policy(self) -> Callable[[tf.Tensor], tuple[Any, Any, Any]]:
+        """Returns its decisions (k, x, extras) as a function of tensors [n, D], with the weights as constants."""
 
 
 class Input(NamedTuple):
@@ -44,7 +64,7 @@ class Input(NamedTuple):
     dtype: np.dtype
 
 
-def export(agent: Agent, path: str | os.PathLike, format: str) -> None:
+def export(agent: Exportable, path: str | os.PathLike, format: str) -> None:
     """Writes an agent's policy; see `Agent.export`."""
     write = WRITERS[check_choice("format", format, list(WRITERS))]
     meant = Path(path).suffix.removeprefix(".")
@@ -53,7 +73,7 @@ def export(agent: Agent, path: str | os.PathLike, format: str) -> None:
     # TFLite has no arithmetic of float64. The others scale in it, as the agent does.
     working = np.dtype(np.float32 if format == "tflite" else np.float64)
     inputs = _inputs(agent.observation_space, working)
-    if not all(np.isfinite(weights).all() for weights in agent.learner.weights().values()):
+    if not all(np.isfinite(weights).all() for weights in agent.flat_weights().values()):
         raise ValueError("the agent's weights are not finite, its training has diverged: export an earlier agent")
     if working == np.float32:
         _check_float32(agent)
@@ -82,9 +102,9 @@ def _inputs(space: spaces.Space[Any], working: np.dtype) -> list[Input]:
     return inputs
 
 
-def _policy(agent: Agent, inputs: list[Input], working: np.dtype) -> Callable[..., dict[str, tf.Tensor]]:
+def _policy(agent: Exportable, inputs: list[Input], working: np.dtype) -> Callable[..., dict[str, tf.Tensor]]:
     """Returns the function from n observations, a tensor for each leaf, to n actions."""
-    observations, actions, greedy = agent.observations, agent.actions, agent._greedy_function()
+    observations, actions, decide = agent.observation_transform, agent.parameterized_space, agent.frozen_policy()
     # Scaled = (observation − low) · factor + offset: the difference is exact for float32 near its bounds, where the
     # product with the factor first would lose a narrow range far from 0.
     half = np.where(observations.scaled, observations.high - observations.low, 2) / 2
@@ -102,7 +122,7 @@ def _policy(agent: Agent, inputs: list[Input], working: np.dtype) -> Callable[..
     def policy(*leaves: tf.Tensor) -> dict[str, tf.Tensor]:
         columns = [tf.cast(flatten(each.leaf, value), working) for each, value in zip(inputs, leaves, strict=True)]
         observation = (tf.concat(columns, 1) - low) * factor + offset
-        k, x = greedy(tf.cast(observation, tf.float32))
+        k, x, _ = decide(tf.cast(observation, tf.float32))
         outputs = {"action": k + actions.start}
         if actions.parameter_size:  # TFLite has no tensors of size 0
             values = (tf.cast(x, working) + 1) * reach + start
@@ -119,7 +139,7 @@ def _boxes(action_space: spaces.Space[Any]) -> list[tuple[str, spaces.Box]]:
     return [(path, leaf) for path, leaf in nested.leaves(tree) if isinstance(leaf, spaces.Box)]
 
 
-def _check_float32(agent: Agent) -> None:
+def _check_float32(agent: Exportable) -> None:
     """Refuses ranges that float32 cannot resolve to the promised precision, though the environment's dtype can."""
     boxes = [(f"action_space{path}", box) for path, box in _boxes(agent.action_space)]
     if agent.scale_observations:
@@ -140,9 +160,9 @@ def _check_float32(agent: Agent) -> None:
             )
 
 
-def _describe(agent: Agent, inputs: list[Input]) -> dict[str, Any]:
+def _describe(agent: Exportable, inputs: list[Input]) -> dict[str, Any]:
     """What a reader needs to call the function and to take its outputs apart, as JSON can hold it."""
-    actions, boxes, stop = agent.actions, [], 0
+    actions, boxes, stop = agent.parameterized_space, [], 0
     for path, box in _boxes(agent.action_space):
         start, stop = stop, stop + math.prod(box.shape)
         boxes.append({"path": path, "parameters": [start, stop], "shape": list(box.shape), "dtype": str(box.dtype)})

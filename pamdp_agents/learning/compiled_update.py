@@ -11,7 +11,7 @@ import tensorflow as tf
 
 
 class CompiledUpdate:
-    """A compiled function (state, packed) → (state, metrics), called with as little around it as can be.
+    """A compiled function (state, packed) → (state, metrics, …), called with as little around it as can be.
 
     Args:
         run: The function.
@@ -22,8 +22,10 @@ class CompiledUpdate:
     def __init__(self, run: Callable, state_shape: tuple[int, ...], packed_shape: tuple[int, ...]):
         function = tf.function(run, autograph=False, jit_compile=True)
         compiled = function.get_concrete_function(tf.TensorSpec(state_shape), tf.TensorSpec(packed_shape))
-        # Called below what binds and checks arguments by their signature, which takes another 100 µs.
-        self._function, self._captured = compiled.inference_fn, compiled.captured_inputs
+        # Called below what binds and checks arguments by their signature, which takes another 100 µs. That is not in
+        # TensorFlow's documented interface: where a version has it not, the public call does the same.
+        self._public, self._captured = compiled, getattr(compiled, "captured_inputs", ())
+        self._below = getattr(getattr(compiled, "inference_fn", None), "call_preflattened", None)
         self._packed_shape = packed_shape
 
     def twin(self) -> CompiledUpdate:
@@ -45,9 +47,11 @@ class CompiledUpdate:
     def _packed_tensor(self) -> tf.Tensor:
         return tf.experimental.dlpack.from_dlpack(self.packed.__dlpack__())  # shares its memory
 
-    def __call__(self, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Runs the function on a state and `packed`; returns the new state and the metrics."""
-        return self._function.call_preflattened([state, self._packed_tensor, *self._captured])
+    def __call__(self, state: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Runs the function on a state and `packed`; returns the new state, the metrics and what else it gives."""
+        if self._below is None:
+            return self._public(state, self._packed_tensor)
+        return self._below([state, self._packed_tensor, *self._captured])
 
 
 ALIGNMENT = 64  # bytes; TensorFlow's, on the CPU

@@ -24,10 +24,12 @@ class JointLearner:
         shape: Shape of one learner's batches: (updates in a call, batch size, row size), none of them 0.
         compiler: The learner, of the same kind, whose compiled update is used.
         pool: Where the calls run.
+        rule: Name of the rule.
 
     Attributes:
         rows: The next call's packed transitions, float32 [learners, updates, batch size, row size], to be filled in.
-        rates: Its learning rates, float32 [learners, len(rate_names)], to be filled in.
+        rates: Its rates, float32 [learners, len(rates)], to be filled in.
+        seeds: Seeds of its first updates, float32 [learners, 2], to be filled in.
     """
 
     def __init__(
@@ -36,16 +38,17 @@ class JointLearner:
         shape: tuple[int, int, int],
         compiler: Learner,
         pool: ThreadPoolExecutor,
+        rule: str = "update",
     ):
         self._learners, self._pool, self._placed = dict(enumerate(learners)), pool, compiler.placed
         self._views: list[Any] = [learner.state for learner in learners]
         self._states: tf.Tensor = None
         self._pending: Future[tf.Tensor] | None = None
-        n, n_rates = len(learners), len(compiler.rate_names)
-        self._compiled = compiler.compile_jointly(n, shape)
+        self._compiled = compiler.compile_jointly(len(learners), shape, rule)
         packed = self._compiled.packed
-        packed[:, n_rates] = shape[0]
-        self.rates, self.rows = packed[:, :n_rates], packed[:, n_rates + 1 :].reshape(n, *shape)  # views
+        parts = compiler.call_layout(rule, shape).split(packed)  # views
+        parts["updates"][:] = shape[0]
+        self.rates, self.seeds, self.rows = packed[:, : len(compiler.rules[rule].rates)], parts["seed"], parts["rows"]
 
     def start(self) -> None:
         """Starts the updates on `rows` and `rates`; `finish` is the next call."""
@@ -64,7 +67,7 @@ class JointLearner:
 
         Yields:
             The number of a learner that has its new state, and the metrics' means over its updates, float32
-            [len(metric_names)].
+            [len(metrics)].
         """
         if self._pending is None:
             return
@@ -89,5 +92,5 @@ class JointLearner:
 
     def _run(self) -> tf.Tensor:
         with self._placed():
-            self._states, metrics = self._compiled(self._states)
+            self._states, metrics, *_ = self._compiled(self._states)
         return metrics

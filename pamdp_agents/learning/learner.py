@@ -1,101 +1,136 @@
-"""The learner: a training state, the pieces of an update, and the one compiled call that runs it.
+"""The learner: the training state of an agent in one flat tensor, and the compiled calls that change it.
 
-An algorithm's update is a pure function `(TrainState, Batch, Rates) → (TrainState, metrics)` that reads like its
-paper. The `Learner` keeps the whole state in a single flat tensor, because every tensor, variable or array that
-goes into or comes out of a compiled call costs more than the arithmetic of a small network, and runs several updates
-in a row inside one call.
+An algorithm's update is a pure function `(TrainState, batch, Call) → Result` that reads like its paper. The `Learner`
+keeps the whole state in a single flat tensor, because every tensor, variable or array that goes into or comes out of a
+compiled call costs more than the arithmetic of a small network, and runs several updates in a row inside one call.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
 
-from pamdp_agents.experience.transition import TransitionLayout
 from pamdp_agents.learning.compiled_update import CompiledUpdate
-from pamdp_agents.learning.train_state import NetworkState, TrainState, Update
-from pamdp_agents.networks.models import FlatNetwork
+from pamdp_agents.learning.flat import FlatLayout
+from pamdp_agents.learning.train_state import Call, NetworkState, TrainState, UpdateRule
+
+SEEDS = 2**24  # float32 holds all smaller integers
+
+
+class TrainableNetwork(Protocol):
+    """What a learner asks of a network.
+
+    Attributes:
+        size: Number of trainable weights.
+        has_target: Whether it has a target network.
+        names: Names of its weights.
+    """
+
+    size: int
+    has_target: bool
+    names: list[str]
+
+    def initial(self) -> np.ndarray:
+        """Returns its first weights, float32 [size]."""
+
+    def split(self, flat: Any) -> list[Any]:
+        """Returns the weights in a flat vector, each in its shape."""
+
+    def join(self, weights: Sequence[np.ndarray]) -> np.ndarray:
+        """Returns weights as one vector, float32 [size]."""
+
+
+class _CallKind(NamedTuple):
+    """What a compiled call depends on: the rule, the rows' shape, and whether it makes fewer updates at times."""
+
+    rule: str
+    shape: tuple[int, ...]
+    varying: bool
 
 
 class Learner:
-    """The training state of an agent and its compiled update.
+    """The training state of an agent and its compiled updates.
 
     Args:
-        networks: The networks, by name, as the update knows them.
-        update: The algorithm's update.
-        metric_names: Names of the metrics it returns.
-        rate_names: Names of the learning rates it takes.
-        layout: How a transition is packed.
+        networks: The networks, by name, as the updates know them.
+        rules: The kinds of update, by name.
+        numbers: What else the updates change: first values, float32 of any shape, by name.
         device: TensorFlow device to run on, or None for TensorFlow's choice.
 
     Attributes:
-        state: The flat training state, float32 [size]: a tensor, or an array while a
-            `JointLearner` has it.
-        traces: How many times the update has been traced: once for each shape of batch, and of joint batches.
+        networks: As given.
+        rules: As given.
+        state: The flat training state, float32 [size]: a tensor, or an array while a `JointLearner` has it.
+        traces: How many times an update has been traced: once for each shape of batch, and of joint batches.
     """
 
     def __init__(
         self,
-        networks: Mapping[str, FlatNetwork],
-        update: Update,
-        metric_names: Sequence[str],
-        rate_names: Sequence[str],
-        layout: TransitionLayout,
+        networks: Mapping[str, TrainableNetwork],
+        rules: Mapping[str, UpdateRule],
+        numbers: Mapping[str, np.ndarray] | None = None,
         device: str | None = None,
     ):
-        self.networks, self.metric_names, self.rate_names = dict(networks), tuple(metric_names), tuple(rate_names)
+        self.networks, self.rules = dict(networks), dict(rules)
         self.state: tf.Tensor = None
         self.traces = 0
-        self._update, self._layout, self._device = update, layout, device
-        self._compiled: dict[tuple[tuple[int, ...], bool], CompiledUpdate] = {}
-        self._jointly_compiled: dict[tuple[int, tuple[int, ...]], CompiledUpdate] = {}
-        self._sections: dict[tuple[str, str], slice] = {}
-        end = 0
+        self._device = device
+        self._compiled: dict[_CallKind, tuple[CompiledUpdate, FlatLayout]] = {}
+        self._jointly_compiled: dict[tuple[int, _CallKind], CompiledUpdate] = {}
+        numbers = dict(numbers or {})
+        shapes: dict[str, tuple[int, ...]] = {}
         for name, network in self.networks.items():
-            for part in NetworkState._fields:
-                self._sections[name, part] = slice(end, end + network.size)
-                end += network.size
-        self._size = end + 1
-        initial = {name: network.initial() for name, network in self.networks.items()}
-        self.load(
-            TrainState(
-                {n: NetworkState(w, w, np.zeros_like(w), np.zeros_like(w)) for n, w in initial.items()},
-                np.float32(0),
-            )
-        )
+            vectors = dict.fromkeys(NetworkState._fields[:-1], network.size) | {
+                "target": network.size * network.has_target
+            }
+            shapes |= {f"{name}/{part}": (size,) for part, size in vectors.items()}
+            shapes[f"{name}/updates"] = ()
+        self._numbers = tuple(numbers)
+        self._layout = FlatLayout(shapes | {f"/{name}": np.shape(value) for name, value in numbers.items()})
+        self.load(TrainState({name: _initial(network) for name, network in self.networks.items()}, numbers))
 
-    def train(self, rows: np.ndarray, rates: Mapping[str, float], most: int | None = None) -> tf.Tensor:
+    def train(
+        self,
+        rows: np.ndarray,
+        rates: Mapping[str, float],
+        seed: tuple[int, int] = (0, 0),
+        most: int | None = None,
+        rule: str = "update",
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Makes one update for each batch, all in one compiled call. Each number of batches is compiled once.
 
         Args:
             rows: Packed transitions, float32 [updates, batch size, row size].
-            rates: The learning rates, by name.
+            rates: The rule's rates, by name.
+            seed: Seed of the first update, two integers in [0, `SEEDS`); the second is counted up for the others.
             most: The most updates of any call, if their number varies from call to call: then one compiled function
                 serves all of them.
+            rule: Name of the rule.
 
         Returns:
-            The metrics' means over the updates, in the order of `metric_names`, float32 [len(metric_names)].
+            The metrics' means over the updates, in the order of the rule's, float32 [len(metrics)]; and the priorities
+            [updates, batch size] (rows beyond the updates made are 0), or None if the rule gives none.
         """
-        varying = most is not None
-        header = [*(rates[name] for name in self.rate_names), *([len(rows)] if varying else [])]
-        shape = rows.shape if most is None else (most, *rows.shape[1:])
-        compiled = self._compiled.get((shape, varying)) or self._compile(shape, varying)
+        kind = _CallKind(rule, rows.shape if most is None else (most, *rows.shape[1:]), most is not None)
+        compiled, layout = self._compiled.get(kind) or self._compile(kind)
         memoryview(self.state)  # waits for the last call where TensorFlow runs asynchronously: it reads the same memory
-        compiled.packed[: len(header)] = header
-        compiled.packed[len(header) : len(header) + rows.size] = rows.reshape(-1)
+        packed, names = compiled.packed, self.rules[rule].rates
+        packed[: len(names) + 3] = [*(rates[name] for name in names), len(rows), *seed]
+        start = layout.places["rows"].start
+        packed[start : start + rows.size] = rows.reshape(-1)
         with self.placed():
             state = tf.constant(self.state) if isinstance(self.state, np.ndarray) else self.state
-            self.state, metrics = compiled(state)
-        return metrics
+            self.state, metrics, *priorities = compiled(state)
+        return metrics, (priorities[0] if priorities else None)
 
     def weights(self) -> dict[str, np.ndarray]:
         """Returns each network's flat weights, float32 [size]: read-only views of the state, which is never changed."""
         state = np.asarray(memoryview(self.state))  # unlike .numpy(), no copy
-        return {name: state[self._sections[name, "weights"]] for name in self.networks}
+        return {name: state[self._layout.places[f"{name}/weights"]] for name in self.networks}
 
     def unload(self) -> TrainState:
         """Returns the training state as NumPy arrays."""
@@ -110,7 +145,17 @@ class Learner:
         """Returns the context in which TensorFlow uses the learner's device."""
         return tf.device(self._device) if self._device else contextlib.nullcontext()
 
-    def compile_jointly(self, learners: int, shape: tuple[int, ...]) -> CompiledUpdate:
+    def call_layout(self, rule: str, shape: tuple[int, ...]) -> FlatLayout:
+        """Returns how the input of a compiled call is packed.
+
+        Args:
+            rule: Name of the rule.
+            shape: Shape of the rows, [updates, batch size, row size].
+        """
+        rates: dict[str, tuple[int, ...]] = dict.fromkeys(self.rules[rule].rates, ())
+        return FlatLayout(rates | {"updates": (), "seed": (2,), "rows": shape})
+
+    def compile_jointly(self, learners: int, shape: tuple[int, ...], rule: str = "update") -> CompiledUpdate:
         """Returns the compiled update of several learners, one after the other, with a packed input of its own.
 
         That takes less time than a vectorised update: matrices this small are multiplied faster one by one. Each number
@@ -119,60 +164,74 @@ class Learner:
         Args:
             learners: Their number.
             shape: Shape of one learner's rows, [updates, batch size, row size].
+            rule: Name of the rule.
         """
-        if (learners, shape) in self._jointly_compiled:
-            return self._jointly_compiled[learners, shape].twin()
+        # As if the number of updates varied: then the weights are a loop's own, which XLA multiplies faster by than by
+        # slices of the joint state.
+        kind = _CallKind(rule, shape, varying=True)
+        if (learners, kind) in self._jointly_compiled:
+            return self._jointly_compiled[learners, kind].twin()
+        outputs = (tf.float32,) * (3 if self.rules[rule].gives_priorities else 2)
 
-        def run(flats: tf.Tensor, packed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            # As if the number of updates varied: then the weights are a loop's own, which XLA multiplies faster by than
-            # by slices of the joint state.
+        def run(flats: tf.Tensor, packed: tf.Tensor) -> tuple[tf.Tensor, ...]:
             return tf.map_fn(
-                lambda each: self._run(each[0], each[1], shape, varying=True),
-                (flats, packed),
-                fn_output_signature=(tf.float32, tf.float32),
+                lambda each: self._run(each[0], each[1], kind), (flats, packed), fn_output_signature=outputs
             )
 
-        packed_size = len(self.rate_names) + 1 + int(np.prod(shape))
-        compiled = CompiledUpdate(run, (learners, self._size), (learners, packed_size))
-        self._jointly_compiled[learners, shape] = compiled
+        size = self.call_layout(rule, shape).size
+        compiled = CompiledUpdate(run, (learners, self._layout.size), (learners, size))
+        self._jointly_compiled[learners, kind] = compiled
         return compiled.twin()
 
-    def _compile(self, shape: tuple[int, ...], varying: bool) -> CompiledUpdate:
-        packed_size = len(self.rate_names) + varying + int(np.prod(shape))
+    def _compile(self, kind: _CallKind) -> tuple[CompiledUpdate, FlatLayout]:
+        layout = self.call_layout(kind.rule, kind.shape)
         compiled = CompiledUpdate(
-            lambda flat, packed: self._run(flat, packed, shape, varying), (self._size,), (packed_size,)
+            lambda flat, packed: self._run(flat, packed, kind), (self._layout.size,), (layout.size,)
         )
-        self._compiled[shape, varying] = compiled
-        return compiled
+        self._compiled[kind] = compiled, layout
+        return self._compiled[kind]
 
-    def _run(
-        self, flat: tf.Tensor, packed: tf.Tensor, shape: tuple[int, ...], varying: bool
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def _run(self, flat: tf.Tensor, packed: tf.Tensor, kind: _CallKind) -> tuple[tf.Tensor, ...]:
         self.traces += 1
-        n_rates = len(self.rate_names)
-        rates = {name: packed[i] for i, name in enumerate(self.rate_names)}
-        updates = tf.cast(packed[n_rates], tf.int32) if varying else shape[0]
-        rows = tf.reshape(packed[n_rates + varying :], shape)
+        rule = self.rules[kind.rule]
+        given = self.call_layout(kind.rule, kind.shape).split(packed)
+        rates, rows = {name: given[name] for name in rule.rates}, given["rows"]
+        updates = tf.cast(given["updates"], tf.int32) if kind.varying else kind.shape[0]
+        first_seed = tf.cast(given["seed"], tf.int32)
 
-        def body(i: tf.Tensor, state: TrainState, total: tf.Tensor) -> tuple[tf.Tensor, TrainState, tf.Tensor]:
-            batch = self._layout.split(rows[i])
-            state, metrics = self._update(state, batch._replace(k=tf.cast(batch.k, tf.int32)), rates)
-            return i + 1, state, total + tf.stack([metrics[name] for name in self.metric_names])
+        def body(i: tf.Tensor, state: TrainState, totals: Any, priorities: Any) -> tuple[Any, ...]:
+            call = Call(rates, first_seed + tf.stack([0, i]))
+            result = rule.update(state, rule.read(rows[i]), call)
+            # One mean of all, for each costs as much as one.
+            metrics = tf.stack([result.metrics[name] for name in rule.metrics])
+            if rule.gives_priorities:
+                priorities = tf.tensor_scatter_nd_update(priorities, [[i]], [result.priorities])
+            return i + 1, result.state, totals + tf.reduce_mean(metrics, 1), priorities
 
-        start = (0, self._take_apart(flat), tf.zeros(len(self.metric_names)))
-        if shape[0] == 1 and not varying:
-            _, state, total = body(*start)
+        none = tf.zeros(kind.shape[:2]) if rule.gives_priorities else ()
+        start = (0, self._take_apart(flat), tf.zeros(len(rule.metrics)), none)
+        if kind.shape[0] == 1 and not kind.varying:
+            _, state, totals, priorities = body(*start)
         else:
-            _, state, total = tf.while_loop(lambda i, *_: i < updates, body, start)
-        return self._put_together(state, tf.concat), total / tf.cast(updates, tf.float32)
+            _, state, totals, priorities = tf.while_loop(lambda i, *_: i < updates, body, start)
+        outputs = self._put_together(state, tf.concat), totals / tf.cast(updates, tf.float32)
+        return (*outputs, priorities) if rule.gives_priorities else outputs
 
     def _take_apart(self, flat: Any) -> TrainState:
+        parts = self._layout.split(flat)
         networks = {
-            name: NetworkState(*(flat[self._sections[name, part]] for part in NetworkState._fields))
-            for name in self.networks
+            name: NetworkState(*(parts[f"{name}/{part}"] for part in NetworkState._fields)) for name in self.networks
         }
-        return TrainState(networks, flat[-1])
+        return TrainState(networks, {name: parts[f"/{name}"] for name in self._numbers})
 
     def _put_together(self, state: TrainState, concatenate: Callable) -> Any:
-        parts = [part for name in self.networks for part in state.networks[name]]
-        return concatenate([*parts, state.step[None]], 0)
+        parts = {
+            f"{name}/{part}": value for name in self.networks for part, value in state.networks[name]._asdict().items()
+        }
+        return self._layout.join(parts | {f"/{name}": state.numbers[name] for name in self._numbers}, concatenate)
+
+
+def _initial(network: TrainableNetwork) -> NetworkState:
+    weights = network.initial()
+    zeros, target = np.zeros_like(weights), weights if network.has_target else weights[:0]
+    return NetworkState(weights, target, zeros, zeros, np.float32(0))

@@ -15,8 +15,8 @@ def clip_by_norm(gradient: tf.Tensor, max_norm: float | None) -> tf.Tensor:
     return gradient * tf.minimum(1.0, max_norm / (tf.norm(gradient) + 1e-6))
 
 
-def adam(network: NetworkState, gradient: tf.Tensor, learning_rate: tf.Tensor, step: tf.Tensor) -> NetworkState:
-    """Returns the network after one step of Adam down the gradient.
+def adam(network: NetworkState, gradient: tf.Tensor, learning_rate: tf.Tensor) -> NetworkState:
+    """Returns the network after one step of Adam down the gradient, counted.
 
     The form matters where gradients are tiny: ε = 1e-8 is added after the bias correction, as in PyTorch and as in
     algorithm 1 of the paper (Kingma & Ba 2015, arXiv 1412.6980), not before it as in Keras.
@@ -25,15 +25,15 @@ def adam(network: NetworkState, gradient: tf.Tensor, learning_rate: tf.Tensor, s
         network: The network's state.
         gradient: Gradient of its loss, float32 [size].
         learning_rate: Step size, float32 scalar.
-        step: Number of this update, counted from 1, float32 scalar.
     """
+    updates = network.updates + 1.0
     first = 0.9 * network.first_moment + 0.1 * gradient
     second = 0.999 * network.second_moment + 0.001 * tf.square(gradient)
-    # pow(β, step) by exp: XLA evaluates it faster than a general power
-    corrected_first = first / (1.0 - tf.exp(step * np.float32(np.log(0.9))))
-    corrected_second = second / (1.0 - tf.exp(step * np.float32(np.log(0.999))))
+    # pow(β, updates) by exp: XLA evaluates it faster than a general power
+    corrected_first = first / (1.0 - tf.exp(updates * np.float32(np.log(0.9))))
+    corrected_second = second / (1.0 - tf.exp(updates * np.float32(np.log(0.999))))
     weights = network.weights - learning_rate * corrected_first / (tf.sqrt(corrected_second) + 1e-8)
-    return network._replace(weights=weights, first_moment=first, second_moment=second)
+    return network._replace(weights=weights, first_moment=first, second_moment=second, updates=updates)
 
 
 def polyak(network: NetworkState, tau: float) -> NetworkState:

@@ -1,4 +1,4 @@
-"""What an update changes and what it is given."""
+"""What an update changes, what it is given, and what it returns."""
 
 from __future__ import annotations
 
@@ -7,16 +7,24 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from pamdp_agents.experience.transition import Batch
-
 
 class NetworkState(NamedTuple):
-    """One network's weights, its target's, and Adam's moments of them; each a flat float32 vector of the same size."""
+    """One network's training state.
+
+    Attributes:
+        weights: Its weights, float32 [size].
+        target: Its target network's, float32 [size]; of size 0 for a network without one.
+        first_moment: Adam's first moment, float32 [size].
+        second_moment: Adam's second moment, float32 [size].
+        updates: Adam's count of this network's updates, a float32 scalar (exact up to 2²⁴, where Adam's correction is
+            long 1).
+    """
 
     weights: Any
     target: Any
     first_moment: Any
     second_moment: Any
+    updates: Any
 
 
 class TrainState(NamedTuple):
@@ -24,16 +32,54 @@ class TrainState(NamedTuple):
 
     Attributes:
         networks: The state of each network, by name.
-        step: Number of updates made, a float32 scalar (exact up to 2²⁴, where Adam's correction is long 1).
+        numbers: What else is trained or counted, float32 of any shape, by name.
     """
 
     networks: dict[str, NetworkState]
-    step: Any
+    numbers: dict[str, Any]
 
 
-Metrics = dict[str, tf.Tensor]
+class Call(NamedTuple):
+    """What an update is given besides its batch.
 
-Rates = dict[str, tf.Tensor]
-"""The learning rates of a call, float32 scalars by name; they may change from call to call."""
+    Attributes:
+        rates: The settings that may change from call to call, float32 scalars by name: learning rates and the like.
+        seed: int32 [2], another one in each update; for `tf.random.stateless_*`.
+    """
 
-Update = Callable[[TrainState, Batch, Rates], tuple[TrainState, Metrics]]
+    rates: dict[str, tf.Tensor]
+    seed: tf.Tensor
+
+
+class Result(NamedTuple):
+    """What an update returns.
+
+    Attributes:
+        state: The state after it.
+        metrics: What is logged, by name, float32 [n], one number for each transition; their means are.
+        priorities: Of each transition, float32 [n], where the rule gives them.
+    """
+
+    state: TrainState
+    metrics: dict[str, tf.Tensor]
+    priorities: tf.Tensor | None = None
+
+
+class UpdateRule(NamedTuple):
+    """One kind of update.
+
+    Attributes:
+        update: The update, a pure function.
+        read: Takes the rows of a batch [n, row_size] apart for the update.
+        row_size: Numbers in a row.
+        metrics: Names of the metrics it returns, in the order in which they are logged.
+        rates: Names of the rates it takes.
+        gives_priorities: Whether it returns priorities.
+    """
+
+    update: Callable[[TrainState, Any, Call], Result]
+    read: Callable[[tf.Tensor], Any]
+    row_size: int
+    metrics: tuple[str, ...]
+    rates: tuple[str, ...]
+    gives_priorities: bool = False

@@ -9,14 +9,14 @@ Weights start as in the published P-DQN and MP-DQN: He-normal hidden layers, zer
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from pamdp_agents.learning.flat import FlatLayout
 from pamdp_agents.networks.activations import Array, numpy_activation
 from pamdp_agents.networks.features import FeaturesExtractor
 
@@ -32,7 +32,10 @@ class NumPyModel(keras.Model):
     Attributes:
         numpy_activation: The activation's NumPy form, or None.
         features_extractor: As given.
+        numpy_call: Does in NumPy what `call` does, given the weights (in the order of `trainable_variables`) first.
     """
+
+    numpy_call: Callable[..., Array]
 
     def __init__(self, name: str, activation: Callable, features_extractor: FeaturesExtractor | None):
         super().__init__(name=name)
@@ -55,15 +58,20 @@ class NumPyModel(keras.Model):
 class FlatNetwork:
     """A Keras model whose trainable weights are slices of one flat float32 vector.
 
+    Args:
+        model: The Keras model; it gives the shapes, the first weights and the function.
+        has_target: Whether it is trained with a target network.
+
     Attributes:
-        model: The Keras model; it gives the shapes, the initial weights and the function.
+        model: As given.
+        has_target: As given.
         names: The weights' names. Those of a features extractor are numbered: Keras's names of a user's layers can
             occur twice, or count all layers that the program has made before.
         size: Number of trainable weights.
     """
 
-    def __init__(self, model: NumPyModel):
-        self.model = model
+    def __init__(self, model: NumPyModel, has_target: bool = True):
+        self.model, self.has_target = model, has_target
         extractor = [] if model.features_extractor is None else model.features_extractor.trainable_variables
         numbers = {id(variable): number for number, variable in enumerate(extractor)}
         self.names = [
@@ -72,10 +80,9 @@ class FlatNetwork:
             else variable.path.removeprefix(f"{model.name}/")
             for variable in model.trainable_variables
         ]
-        self._shapes = [tuple(variable.shape) for variable in model.trainable_variables]
-        self._sizes = [int(np.prod(shape)) for shape in self._shapes]
-        self._ends = list(itertools.accumulate(self._sizes))
-        self.size = sum(self._sizes)
+        shapes = [tuple(variable.shape) for variable in model.trainable_variables]
+        self._layout = FlatLayout(dict(zip(self.names, shapes, strict=True)))
+        self.size = self._layout.size
 
     def initial(self) -> Array:
         """Returns the model's own weights as one vector, float32 [size]."""
@@ -83,23 +90,24 @@ class FlatNetwork:
 
     def join(self, weights: Sequence[Array]) -> Array:
         """Returns weight arrays as one vector, float32 [size]."""
-        return np.concatenate([np.zeros(0, np.float32), *(np.ravel(w) for w in weights)]).astype(np.float32)
+        return self._layout.join(dict(zip(self.names, weights, strict=True)))
 
     def split(self, flat: Any) -> list[Any]:
         """Returns the weights in the vector, each in its shape: views of an array, or tensors of a tensor."""
-        if not self.size:
-            return []
-        if isinstance(flat, np.ndarray):
-            ends = zip(self._ends, self._sizes, self._shapes, strict=True)
-            return [flat[end - size : end].reshape(shape) for end, size, shape in ends]
-        # One split: its gradient is one concatenation, where each slice's would be a padded vector.
-        parts = tf.split(flat, self._sizes)
-        return [tf.reshape(part, shape) for part, shape in zip(parts, self._shapes, strict=True)]
+        return list(self._layout.split(flat).values())
 
     def __call__(self, flat: tf.Tensor, *inputs: tf.Tensor) -> tf.Tensor:
         """Calls the model with the weights in the vector."""
         outputs, _ = self.model.stateless_call(self.split(flat), self.model.non_trainable_variables, *inputs)
         return outputs
+
+    def in_numpy(self, flat: Array) -> Callable[..., Array]:
+        """Returns the model as a NumPy function of its inputs, with the weights in the vector.
+
+        Raises:
+            NotImplementedError: The model has no NumPy form (`model.numpy_activation` is None).
+        """
+        return partial(self.model.numpy_call, self.split(flat))
 
     def frozen(self, flat: Array) -> Callable[..., tf.Tensor]:
         """Returns the model as a function of its inputs, with the weights in the vector and all others as constants."""

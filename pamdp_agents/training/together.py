@@ -11,20 +11,20 @@ from __future__ import annotations
 import contextlib
 import copy
 import sys
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import gymnasium as gym
 from tqdm import tqdm
 
-from pamdp_agents.base.off_policy import OffPolicyAgent
 from pamdp_agents.checks import check_integer
 from pamdp_agents.learning.joint_learner import JointLearner
 from pamdp_agents.learning.learner import Learner
 from pamdp_agents.training.together_checks import check_seeds, check_together, check_unshared, updates_in_a_round
+from pamdp_agents.training.trainee import Trainee
 
-AgentType = TypeVar("AgentType", bound=OffPolicyAgent)
+AgentType = TypeVar("AgentType", bound=Trainee)
 
 
 def train_seeds(
@@ -61,16 +61,15 @@ def train_seeds(
     """
     if "seed" in settings:
         raise TypeError(f"train_seeds takes seeds, one for each agent, and no seed; got seed={settings['seed']!r}")
-    if not (isinstance(agent_class, type) and issubclass(agent_class, OffPolicyAgent)):
+    if not (isinstance(agent_class, type) and hasattr(agent_class, "start_learning")):
         raise TypeError(f"agent_class must be a class of agents, such as MPDQN, got {agent_class!r}")
     if not (isinstance(env, str) or callable(env)):
         raise TypeError(
             f"env must be an environment's id or a function that makes one, for each agent needs its own; got {env!r}"
         )
+    make: Any = agent_class
     agents = [
-        agent_class(
-            env=env if isinstance(env, str) else env(), seed=seed, **copy.deepcopy({"policy": "MlpPolicy"} | settings)
-        )
+        make(env=env if isinstance(env, str) else env(), seed=seed, **copy.deepcopy({"policy": "MlpPolicy"} | settings))
         for seed in check_seeds(seeds)
     ]
     train_together(agents, total_timesteps, callback=callback, log_interval=log_interval, progress_bar=progress_bar)
@@ -122,7 +121,7 @@ def train_together(
         pool = stack.enter_context(ThreadPoolExecutor(1))
         bar = stack.enter_context(tqdm(total=total, unit=" steps", disable=not progress_bar))
         trainings = [
-            agent._training(total_timesteps, one, log_interval, tb_log_name, reset_num_timesteps, False)
+            agent.start_learning(total_timesteps, one, log_interval, tb_log_name, reset_num_timesteps, False).rounds()
             for agent, one in zip(agents, callbacks, strict=True)
         ]
         for training in trainings:
@@ -136,7 +135,8 @@ def train_together(
         while going_on:
             going_on = any([group.go_on() for group in groups])
             # The last steps of parallel environments may overshoot the total, which tqdm would then forget.
-            bar.update(min(sum(agent.num_timesteps - agent._num_timesteps_at_start for agent in agents), total) - bar.n)
+            made = sum(agent.progress.num_timesteps - agent.progress.num_timesteps_at_start for agent in agents)
+            bar.update(min(made, total) - bar.n)
 
 
 class _Group:
@@ -144,36 +144,38 @@ class _Group:
 
     Args:
         agents: The agents.
-        trainings: Their trainings, which yield where it is time for updates.
+        rounds: Their trainings, which yield where it is time for updates.
         compiler: The learner whose compiled update is used.
         pool: Where updates run.
     """
 
     def __init__(
         self,
-        agents: Sequence[OffPolicyAgent],
-        trainings: Sequence[Generator[int, None, None]],
+        agents: Sequence[Trainee],
+        rounds: Sequence[Iterator[int]],
         compiler: Learner,
         pool: ThreadPoolExecutor,
     ):
-        self._agents, self._trainings, self._running = agents, trainings, set(range(len(agents)))
+        self._agents, self._rounds, self._running = agents, rounds, set(range(len(agents)))
         self._updates = updates_in_a_round(agents[0])
         self._learner: JointLearner | None = None
         if self._updates:
-            shape = self._updates, agents[0].batch_size, agents[0].layout.size
+            shape = agents[0].rows_shape(self._updates)
             self._learner = JointLearner([agent.learner for agent in agents], shape, compiler, pool)
 
     def go_on(self) -> bool:
         """Waits for the updates under way, collects, and starts the next updates; returns whether any agent goes on."""
         self._finish()
         for i in sorted(self._running):
-            if next(self._trainings[i], None) is None:
+            if next(self._rounds[i], None) is None:
                 self._running.remove(i)
                 if self._learner:
                     self._learner.leave(i)
             elif self._learner:
-                self._learner.rows[i] = self._agents[i]._sample(self._updates)
-                self._learner.rates[i] = list(self._agents[i]._rates().values())
+                agent = self._agents[i]
+                self._learner.rows[i] = agent.sample(self._updates)
+                self._learner.rates[i] = list(agent.current_rates().values())
+                self._learner.seeds[i] = agent.current_seed()
         if self._learner and self._running:
             self._learner.start()
         return bool(self._running)
@@ -186,9 +188,9 @@ class _Group:
             if self._learner:
                 self._learner.close()
             for agent in self._agents:
-                agent._weights_changed()  # so that nothing refers to the joint state any more
+                agent.forget_weights()  # so that nothing refers to the joint state any more
 
     def _finish(self) -> None:
         if self._learner:
             for i, metrics in self._learner.finish():
-                self._agents[i]._note_updates([(self._updates, metrics)])
+                self._agents[i].note_updates([(self._updates, metrics)])

@@ -9,12 +9,15 @@ from typing import Any
 import cloudpickle
 import numpy as np
 
-from pamdp_agents.base.off_policy import OffPolicyAgent
 from pamdp_agents.checks import check_integer
 from pamdp_agents.files.space_json import space_to_json
+from pamdp_agents.training.trainee import Trainee
+
+# A noise of the user's own class is compared with its state, which is not the same in two agents.
+OWN_SETTINGS = {"seed", "action_noise", "tensorboard_log", "verbose", "stats_window_size"}
 
 
-def check_together(agents: Sequence[OffPolicyAgent]) -> None:
+def check_together(agents: Sequence[Trainee]) -> None:
     """Checks that `train_together` can train these agents.
 
     Raises:
@@ -28,15 +31,14 @@ def check_together(agents: Sequence[OffPolicyAgent]) -> None:
     if not agents:
         raise ValueError("agents must be at least one, got none")
     for agent in agents:
-        if agent._environment is None:
+        if agent.env is None:
             raise RuntimeError(
                 "agents trained together need an environment each: pass env to the constructor or to load, or call "
                 "set_env first"
             )
-    check_unshared("environment", [[getattr(agent.env, "unwrapped", agent.env)] for agent in agents])
-    check_unshared("action_noise", [[agent.action_noise] for agent in agents])
-    check_unshared("logger", [[agent._logger] for agent in agents])
     first, *others = agents
+    for what in first.unshared():
+        check_unshared(what, [[agent.unshared().get(what)] for agent in agents])
     for agent in others:
         ours, theirs = _shared_settings(first), _shared_settings(agent)
         if different := [name for name in ours if ours[name] != theirs.get(name)]:
@@ -77,7 +79,7 @@ def check_unshared(what: str, things: Iterable[Iterable[Any]]) -> None:
                 )
 
 
-def _shared_settings(agent: OffPolicyAgent) -> dict[str, str]:
+def _shared_settings(agent: Trainee) -> dict[str, str]:
     """What agents trained together have in common, each by its attribute's name as a text that can be compared."""
     plain, objects = agent.config()
     values = {name: value for name, value in (plain | objects).items() if name not in OWN_SETTINGS}
@@ -97,16 +99,12 @@ def _as_text(value: Any) -> str:
     return json.dumps(value, default=part_as_text)
 
 
-def updates_in_a_round(agent: OffPolicyAgent) -> int:
+def updates_in_a_round(agent: Trainee) -> int:
     """Returns how many updates an agent makes in a round, which must not vary."""
-    if agent._most_updates() is not None:
+    updates = agent.count_updates_in_a_round()
+    if updates is None:
         raise ValueError(
-            f"train_freq={agent.train_freq} with gradient_steps=-1 makes another number of updates in each round here; "
-            "agents trained together need the same: give gradient_steps a number"
+            f"train_freq={agent.round.number, agent.round.unit} with gradient_steps=-1 makes another number of updates "
+            "in each round here; agents trained together need the same: give gradient_steps a number"
         )
-    frequency, _ = agent._train_frequency()
-    return frequency * agent.n_envs if agent.gradient_steps == -1 else agent.gradient_steps
-
-
-# A noise of the user's own class is compared with its state, which is not the same in two agents.
-OWN_SETTINGS = {"seed", "action_noise", "tensorboard_log", "verbose", "stats_window_size"}
+    return updates

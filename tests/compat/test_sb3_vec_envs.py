@@ -69,7 +69,7 @@ def test_the_replay_buffer_holds_original_observations_and_rewards_under_vec_nor
     agent.learn(40)
     assert agent.get_vec_normalize_env() is env
     rows = agent.replay_buffer.rows[:40]
-    layout = agent.layout
+    layout = agent.row
     np.testing.assert_array_equal(np.sort(np.unique(rows[:, layout.s])), np.arange(5))
     np.testing.assert_array_equal(rows[:, layout.s2], rows[:, layout.s] + 1)
     np.testing.assert_array_equal(rows[:, layout.r], np.ones((40, 1)))
@@ -81,7 +81,7 @@ def test_a_truncated_episode_of_a_vec_env_is_stored_as_not_terminated():
     env = make_vec_env(Corridor, n_envs=2, env_kwargs={"truncate": True})
     agent = MPDQN("MlpPolicy", env, scale_observations=False, **SETTINGS)
     agent.learn(40)
-    rows, layout = agent.replay_buffer.rows[:40], agent.layout
+    rows, layout = agent.replay_buffer.rows[:40], agent.row
     assert rows[:, layout.terminated].sum() == 0
     np.testing.assert_array_equal(rows[:, layout.s2], rows[:, layout.s] + 1)
 
@@ -91,7 +91,7 @@ def test_an_agent_gets_normalised_observations_unscaled(tmp_path):
     env = VecNormalize(make_vec_env(Corridor, n_envs=2))
     agent = MPDQN("MlpPolicy", env, **SETTINGS)
     normalised = np.array([[-1.5], [0.25]], np.float32)
-    np.testing.assert_array_equal(agent.observations.batch(normalised), normalised)
+    np.testing.assert_array_equal(agent.observation_transform.batch(normalised), normalised)
     agent.save(tmp_path / "agent")
     np.testing.assert_array_equal(MPDQN.load(tmp_path / "agent").observations.batch(normalised), normalised)
 
@@ -102,7 +102,7 @@ def test_samples_are_normalised_as_sb3_does_with_the_statistics_of_their_moment(
     agent.learn(40)
     drawn = np.random.default_rng()
     drawn.bit_generator.state = agent.replay_buffer.rng.bit_generator.state
-    rows, layout = agent._sample(1)[0], agent.layout
+    rows, layout = agent.sample(1)[0], agent.row
     originals = agent.replay_buffer.rows[drawn.integers(0, 40, len(rows))]
     for part in (layout.s, layout.s2):
         np.testing.assert_allclose(rows[:, part], env.normalize_obs(originals[:, part]), rtol=1e-6)
@@ -115,9 +115,9 @@ def test_only_the_keys_that_are_normalised_are_not_scaled():
     agent = MPDQN("MlpPolicy", env, **SETTINGS)
     assert agent.scale_observations == ["label"]
     given = {"label": np.array([[250.0]]), "place": np.array([[3.0, -2.0]])}
-    np.testing.assert_array_equal(agent.observations.batch(given), [[-0.5, 3.0, -2.0]])
+    np.testing.assert_array_equal(agent.observation_transform.batch(given), [[-0.5, 3.0, -2.0]])
     agent.learn(30)
-    rows, layout = agent._sample(1)[0], agent.layout
+    rows, layout = agent.sample(1)[0], agent.row
     np.testing.assert_array_equal(rows[:, layout.s][:, 0], -1)
     assert np.abs(rows[:, layout.s][:, 1:]).max() <= 10 and rows[:, layout.s][:, 1:].min() < 0
 
@@ -137,7 +137,7 @@ def test_an_interrupted_step_of_other_processes_does_not_keep_them_from_a_reset(
     env = SubprocVecEnv([Target] * 2, start_method="fork")
     agent = MPDQN("MlpPolicy", env, **SETTINGS).learn(10)
     env.step_async([env.action_space.sample()] * 2)  # and then, Ctrl-C
-    agent._environment.observations = None
+    agent.environments.observations = None
     assert agent.learn(10, reset_num_timesteps=False).num_timesteps == 20
     env.close()
 

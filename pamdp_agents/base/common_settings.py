@@ -1,0 +1,63 @@
+"""The settings that every agent has."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from pamdp_agents.base.settings import HasSettings, Kind, choice, integer, optional, setting
+from pamdp_agents.checks import check_bool
+from pamdp_agents.environments.adapter import Environment
+from pamdp_agents.networks import features
+from pamdp_agents.networks.policy_kwargs import serialize_policy_kwargs
+
+
+class AgentArguments(HasSettings, kw_only=False):
+    """The first two arguments of every agent."""
+
+    policy: str = setting(
+        text="""`"MlpPolicy"` (observations flattened), `"CnnPolicy"` (images) or `"MultiInputPolicy"` (Dict and Tuple
+        observations, with images or not); see `pamdp_agents.networks.features`.""",
+        kind=choice(*features.POLICIES),
+    )
+    env: Environment | str | None = setting(
+        text="""A Gymnasium environment, its id, a Gymnasium vector environment, a Stable-Baselines3 `VecEnv`, or None
+        (only to load an agent or to be given one later by `set_env`)."""
+    )
+
+
+class CommonSettings(AgentArguments, kw_only=False):
+    """The settings that every agent has, in Stable-Baselines3's order and words."""
+
+    policy_kwargs: dict[str, Any] | None = setting(
+        default=None,
+        text="""`net_arch` (hidden units: a list for both networks, or `{"pi": [...], "qf": [...]}`; default [256]),
+        `activation_fn` (default "relu"), `q_output_initializer` and `actor_output_initializer` (Keras initialisers, or
+        their configurations), `features_extractor` (a Keras model of your own, in place of the policy's, that maps
+        observations [n, ...] to features [n, F]; or its configuration).""",
+        kind=Kind(lambda name, value: dict(value or {}), serialize_policy_kwargs),
+    )
+    stats_window_size: int = setting(
+        default=100, text="Episodes over which the logged returns are averaged.", kind=integer(1)
+    )
+    tensorboard_log: str | None = setting(
+        default=None, text="Folder for TensorBoard's logs, or None.", kind=optional(Kind(lambda name, v: os.fspath(v)))
+    )
+    verbose: int = setting(default=0, text="0 silent, 1 prints the settings and the log table.", kind=integer(0))
+    seed: int | None = setting(
+        default=None,
+        text="Seed of the weights, the exploration, the replay samples and the environment.",
+        kind=optional(integer(0)),
+    )
+    device: str = setting(
+        default="auto",
+        text='`"auto"`, `"cpu"`, `"gpu"` or a TensorFlow device name.',
+        kind=Kind(lambda name, value: str(value)),  # PyTorch's are objects
+    )
+    scale_observations: bool | list[str] = setting(
+        default=True,
+        text="""Scale observations to [−1, 1] from the observation space's finite bounds; or a list of those keys of a
+        Dict that are to be scaled. What `VecNormalize` normalises is never scaled.""",
+        kind=Kind(lambda name, value: value if isinstance(value, list) else check_bool(name, value)),
+        kw_only=True,
+    )

@@ -1,0 +1,162 @@
+"""What ties an agent to its environments: spaces, canonical observations and actions, seeds."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import gymnasium as gym
+import keras
+import numpy as np
+
+from pamdp_agents.base.common_settings import CommonSettings
+from pamdp_agents.environments.adapt import adapt, make_environment
+from pamdp_agents.environments.adapter import Environment
+from pamdp_agents.environments.canonical import CanonicalEnvironments
+from pamdp_agents.environments.single_as_vec_env import SingleVecEnv
+from pamdp_agents.environments.vec_normalize import find_vec_normalize, scaling_beside
+from pamdp_agents.files.space_json import space_to_json
+from pamdp_agents.learning.learner import SEEDS
+from pamdp_agents.spaces import ObservationTransform, ParameterizedActionSpace
+
+
+class EnvironmentBound(CommonSettings):
+    """The part of an agent that is about its environments.
+
+    Attributes:
+        env: The environment as it was given, or None.
+        observation_space: The environment's observation space.
+        action_space: The environment's action space.
+        observation_transform: Flattens and scales observations.
+        parameterized_space: Converts between canonical actions and the environment's.
+        n_envs: Number of environments.
+        is_set_up: Whether the agent has spaces, and what depends on them.
+    """
+
+    observation_space: gym.Space
+    action_space: gym.Space
+    observation_transform: ObservationTransform
+    parameterized_space: ParameterizedActionSpace
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._given_env, self.env = self.env, None
+        self.n_envs = 1
+        self.is_set_up = False
+        self._vec_env: SingleVecEnv | None = None
+        self._environments: CanonicalEnvironments | None = None
+        self._rngs = [np.random.default_rng() for _ in range(3)]
+        self._explore_rng, self._replay_rng, self._predict_rng = self._rngs
+        self._update_seed = 0
+
+    @abstractmethod
+    def build(self) -> None:
+        """Makes what depends on the spaces: `learner`, `acting`, and what experience is kept in."""
+
+    def set_up(self, observation_space: gym.Space, action_space: gym.Space) -> None:
+        """Makes everything that depends on the spaces."""
+        self.observation_space, self.action_space = observation_space, action_space
+        for space in (observation_space, action_space):
+            space_to_json(space)  # what cannot be saved is refused now, not after training
+        self.parameterized_space = ParameterizedActionSpace(action_space)
+        self.observation_transform = ObservationTransform(observation_space, scale=self.scale_observations)
+        self.set_random_seed(self.seed)
+        self.build()
+        self.is_set_up = True
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Seeds the weights made from now on, exploration, replay samples and the environment's next reset.
+
+        Like Stable-Baselines3's, this seeds Python's, NumPy's and TensorFlow's global generators too.
+        """
+        if seed is not None:
+            keras.utils.set_random_seed(seed)
+            self.action_space.seed(seed)
+        *streams, updates = np.random.SeedSequence(seed).spawn(len(self._rngs) + 1)
+        # In place: the replay buffer draws from one of them.
+        for rng, stream in zip(self._rngs, streams, strict=True):
+            rng.bit_generator.state = np.random.default_rng(stream).bit_generator.state
+        self._update_seed = int(updates.generate_state(1)[0]) % SEEDS
+        self._seed_env(seed)
+
+    def _seed_env(self, seed: int | None) -> None:
+        if self._environments is not None:
+            self._environments.next_seed = seed
+
+    def set_env(self, env: Environment | str, force_reset: bool = True) -> None:
+        """Gives the agent another environment with the same spaces.
+
+        Args:
+            env: The environment, or its id.
+            force_reset: Start a new episode at the next `learn`; False: the environment stands where the agent
+                left it.
+
+        Raises:
+            ValueError: Its spaces differ from those the agent was made for.
+            TypeError: It is neither a Gymnasium environment nor a vector environment.
+        """
+        made = make_environment(env)
+        adapter = adapt(made)
+        self._check_n_envs(adapter.num_envs)
+        scaling = scaling_beside(find_vec_normalize(made), self.scale_observations)
+        if not self.is_set_up:
+            asked, self.scale_observations = self.scale_observations, scaling
+            try:
+                self.set_up(adapter.observation_space, adapter.action_space)
+            except Exception:
+                self.scale_observations = asked
+                raise
+        for name, own, given in (
+            ("observation", self.observation_space, adapter.observation_space),
+            ("action", self.action_space, adapter.action_space),
+        ):
+            if own != given:
+                raise ValueError(
+                    f"env's {name} space is {given}, but this agent was made for {own}; give an environment with that "
+                    "space, or make a new agent"
+                )
+        if scaling != self.scale_observations:
+            raise ValueError(
+                f"env normalises observations (VecNormalize), but this agent has scale_observations="
+                f"{self.scale_observations!r}: give it an environment without, or make a new agent"
+            )
+        environments = CanonicalEnvironments(adapter, self.observation_transform, self.parameterized_space)
+        if self._environments is not None and not force_reset:
+            environments.resume(self._environments.state())
+        self._environments, self.env, self.n_envs = environments, made, adapter.num_envs
+        self._vec_env = SingleVecEnv(made) if isinstance(made, gym.Env) else None
+
+    def _check_n_envs(self, n_envs: int) -> None:
+        """Raises ValueError if the agent cannot train in so many environments."""
+
+    @property
+    def environments(self) -> CanonicalEnvironments:
+        """The agent's side of its environments.
+
+        Raises:
+            RuntimeError: It has none.
+        """
+        if self._environments is None:
+            raise RuntimeError(
+                "learn needs an environment: pass env to the constructor or to load, or call set_env first"
+            )
+        return self._environments
+
+    @property
+    def env_name(self) -> str:
+        """The environment's id, or its class."""
+        return self._environments.name if self._environments else "no environment"
+
+    def get_env(self) -> Any:
+        """Returns the vector environment, or None.
+
+        A single environment is seen through Stable-Baselines3's interface: `reset()` returns a batch of one
+        observation, `step` takes a list of one action and returns (observations, rewards, dones, infos).
+        """
+        if self._vec_env is None:
+            return self.env
+        return self._vec_env.known_to_sb3()
+
+    def get_vec_normalize_env(self) -> Any:
+        """Returns Stable-Baselines3's `VecNormalize` among the environment's wrappers, or None."""
+        return find_vec_normalize(self.env)

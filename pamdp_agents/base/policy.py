@@ -1,0 +1,102 @@
+"""Acting, written once by an algorithm and done in three ways: in NumPy, compiled, and frozen for export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import tensorflow as tf
+
+from pamdp_agents.experience.transition import Decision
+from pamdp_agents.networks.models import FlatNetwork
+
+Networks: TypeAlias = Mapping[str, Callable[..., Any]]
+"""An agent's networks by name, as functions of their inputs: arrays to arrays, or tensors to tensors."""
+
+Act: TypeAlias = Callable[[Networks, Any], Decision]
+"""What an algorithm does for scaled observations, float32 [n, D], with its networks."""
+
+CACHED_ROWS = 128  # as many observations as have their hidden layers within the processor's cache
+
+
+def best(values: Any) -> Any:
+    """Returns the actions of the highest values, int [n], for values [n, K]: of an array, or of a tensor."""
+    return values.argmax(1) if isinstance(values, np.ndarray) else tf.argmax(values, 1, tf.int32)
+
+
+class Policy:
+    """An agent's deterministic decisions.
+
+    Networks are called in NumPy if all have a NumPy form, which is many times faster for a handful of observations;
+    else in one compiled function.
+
+    Args:
+        act: What the algorithm does.
+        networks: Its networks.
+        weights: Returns the networks' flat weights in use, by name.
+        n_observations: D, size of an observation.
+    """
+
+    def __init__(
+        self,
+        act: Act,
+        networks: Mapping[str, FlatNetwork],
+        weights: Callable[[], Mapping[str, np.ndarray]],
+        n_observations: int,
+    ):
+        self._act, self._networks, self._weights = act, networks, weights
+        self._in_numpy = all(network.model.numpy_activation is not None for network in networks.values())
+        self._views: _NumPyNetworks | None = None
+        self._compiled = None if self._in_numpy else self._compile(n_observations)
+
+    def decide(self, observations: np.ndarray) -> Decision:
+        """Returns the decisions for scaled observations, float32 [n, D]."""
+        if self._compiled is not None:
+            decision = self._compiled(observations, dict(self._weights()))
+            return Decision(*tf.nest.map_structure(lambda tensor: tensor.numpy(), tuple(decision)))
+        if self._views is None:
+            self._views = _NumPyNetworks(self._networks, self._weights())
+        if len(observations) <= CACHED_ROWS:
+            return self._act(self._views, observations)
+        starts = range(0, len(observations), CACHED_ROWS)
+        blocks = [self._act(self._views, observations[i : i + CACHED_ROWS]) for i in starts]
+        k, x, extras = zip(*blocks, strict=True)
+        joined = {name: np.concatenate([each[name] for each in extras]) for name in extras[0]}
+        return Decision(np.concatenate(k), np.concatenate(x), joined)
+
+    def forget_weights(self) -> None:
+        """Lets go of all views of the weights, which have changed."""
+        self._views = None
+
+    def frozen(self) -> Callable[[tf.Tensor], Decision]:
+        """Returns the decisions as a function of tensors [n, D], with the weights in use as constants."""
+        weights = self._weights()
+        networks = {name: network.frozen(weights[name]) for name, network in self._networks.items()}
+        return lambda observations: self._act(networks, observations)
+
+    def _compile(self, n_observations: int) -> Callable[..., Decision]:
+        sizes = {name: tf.TensorSpec(network.size) for name, network in self._networks.items()}
+
+        @tf.function(input_signature=[tf.TensorSpec((None, n_observations)), sizes], autograph=False)
+        def decide(observations: tf.Tensor, weights: dict[str, tf.Tensor]) -> tuple[Any, ...]:
+            networks = {name: _with_weights(network, weights[name]) for name, network in self._networks.items()}
+            return tuple(self._act(networks, observations))
+
+        return decide
+
+
+class _NumPyNetworks(dict[str, Callable[..., np.ndarray]]):
+    """Networks as NumPy functions; the weights of one are taken apart when it is first called."""
+
+    def __init__(self, networks: Mapping[str, FlatNetwork], weights: Mapping[str, np.ndarray]):
+        super().__init__()
+        self._networks, self._weights = networks, weights
+
+    def __missing__(self, name: str) -> Callable[..., np.ndarray]:
+        self[name] = self._networks[name].in_numpy(self._weights[name])
+        return self[name]
+
+
+def _with_weights(network: FlatNetwork, weights: tf.Tensor) -> Callable[..., tf.Tensor]:
+    return lambda *inputs: network(weights, *inputs)

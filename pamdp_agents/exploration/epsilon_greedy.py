@@ -1,0 +1,114 @@
+"""ε-greedy actions with noisy parameters: what is random in each environment, and how ε falls."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pamdp_agents.experience.transition import Decision
+from pamdp_agents.exploration.noise import ParameterNoise
+
+
+class EpsilonGreedy:
+    """Makes greedy decisions ε-greedy and noisy, in n environments.
+
+    Args:
+        noise: The noise of the first environment; the others get copies.
+        mask: Which parameters belong to which discrete action, bool [K, P].
+        draw: Draws n random decisions, given a generator and n; their `x` is not used.
+
+    Attributes:
+        rate: ε of the last step.
+        noises: Noise of each environment.
+    """
+
+    def __init__(
+        self, noise: ParameterNoise, mask: np.ndarray, draw: Callable[[np.random.Generator, int], Decision]
+    ) -> None:
+        self._noise, self._mask, self._draw = noise, mask, draw
+        self.rate = 1.0
+        self.make_noises(1)
+
+    def make_noises(self, n: int) -> None:
+        """Makes n noises; the first is the one given."""
+        self.noises = [self._noise, *(copy.deepcopy(self._noise) for _ in range(n - 1))]
+
+    def begin(self, episode_lengths: np.ndarray) -> None:
+        """Readies one noise for each environment, from the start where an episode starts.
+
+        Args:
+            episode_lengths: Steps made of the current episode in each environment, int [n].
+        """
+        if len(self.noises) != len(episode_lengths):
+            self.make_noises(len(episode_lengths))
+        for noise, length in zip(self.noises, episode_lengths, strict=True):
+            if length == 0:
+                noise.reset()
+
+    def explore(
+        self, greedy: Decision, epsilon: float, progress_remaining: float, rng: np.random.Generator
+    ) -> Decision:
+        """Returns the decisions of a training step, made ε-greedy and noisy, their parameters within [−1, 1]."""
+        for noise in self.noises:
+            noise.progress_remaining = progress_remaining
+        return self._apply(greedy, epsilon, self.noises, rng)
+
+    def explore_apart(self, greedy: Decision, rng: np.random.Generator) -> Decision:
+        """Returns decisions as `explore` does with the last step's ε, without moving the training's noise."""
+        noises = [self._noise] * len(greedy.k)
+        if not self._noise.replaces:
+            noises = [copy.deepcopy(noise) for noise in noises]
+            for noise in noises:
+                noise.reset()
+        return self._apply(greedy, self.rate, noises, rng)
+
+    def end_episodes(self, ended: np.ndarray) -> None:
+        """Resets the noise of the environments whose episodes ended, bool [n]."""
+        for i in ended.nonzero()[0]:
+            self.noises[i].reset()
+
+    def state(self) -> list[list[float] | None]:
+        """Returns what the noises remember, as JSON can hold it."""
+        return [None if noise.state is None else noise.state.tolist() for noise in self.noises]
+
+    def restore(self, states: Sequence[Any], progress_remaining: float) -> None:
+        """Takes back what `state` returned.
+
+        Raises:
+            ValueError: It is not None or [P] finite numbers for each environment.
+        """
+        self.make_noises(len(states))
+        n_parameters = self._mask.shape[1]
+        for noise, state in zip(self.noises, states, strict=True):
+            if state is not None and np.shape(state) != (n_parameters,):
+                raise ValueError(f"noise must be None or {n_parameters} numbers, got {state}")
+            if state is not None and not np.isfinite(state).all():
+                raise ValueError(f"noise must be finite, got {state}")
+            noise.state = None if state is None else np.array(state, float)
+            noise.progress_remaining = progress_remaining
+
+    def _apply(
+        self, greedy: Decision, epsilon: float, noises: Sequence[ParameterNoise], rng: np.random.Generator
+    ) -> Decision:
+        k, x, extras = greedy
+        random = rng.random(len(k)) < epsilon
+        if random.any():
+            drawn = self._draw(rng, int(np.count_nonzero(random)))
+            k = _replaced(k, random, drawn.k)
+            extras = {name: _replaced(values, random, drawn.extras[name]) for name, values in extras.items()}
+        x = np.array(x, dtype=np.float64)
+        for i, noise in enumerate(noises):
+            if not noise.replaces:
+                x[i] += self._mask[k[i]] * noise.sample(rng, x.shape[1])
+            elif random[i]:
+                x[i] = noise.sample(rng, x.shape[1])
+        return Decision(k, np.minimum(np.maximum(x, -1.0), 1.0), extras)
+
+
+def _replaced(values: np.ndarray, where: np.ndarray, by: np.ndarray) -> np.ndarray:
+    values = values.copy()
+    values[where] = by
+    return values

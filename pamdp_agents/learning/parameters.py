@@ -1,0 +1,79 @@
+"""A learner's state by the names of its weights, out and in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
+
+from pamdp_agents.learning.learner import Learner
+from pamdp_agents.learning.train_state import NetworkState, TrainState
+
+Parameters: TypeAlias = dict[str, dict[str, np.ndarray]]
+"""For each network, `{name: {...}}` its weights, `{name + "_target": {...}}` its target's, if it has one, and
+`{name + ".optimizer": {...}}` Adam's moments ("m/…", "v/…") and `"step"`, its count of updates; float32 arrays by the
+Keras names of the weights. `{"numbers": {...}}`: what else is trained, if anything is."""
+
+
+def get_parameters(learner: Learner) -> Parameters:
+    """Returns a copy of a learner's state by names."""
+    state = learner.unload()
+    parameters: Parameters = {}
+    for name, network in learner.networks.items():
+        *vectors, updates = state.networks[name]
+        weights, target, first, second = (
+            dict(zip(network.names, map(np.array, network.split(flat)), strict=True)) if len(flat) else {}
+            for flat in vectors
+        )
+        parameters[name] = weights
+        if network.has_target:
+            parameters[f"{name}_target"] = target
+        moments = {f"m/{key}": value for key, value in first.items()} | {f"v/{key}": v for key, v in second.items()}
+        parameters[f"{name}.optimizer"] = moments | {"step": np.array(updates)}
+    if state.numbers:
+        parameters["numbers"] = {name: np.array(value) for name, value in state.numbers.items()}
+    return parameters
+
+
+def set_parameters(learner: Learner, given: Mapping[str, Mapping[str, np.ndarray]], exact_match: bool = True) -> None:
+    """Replaces a learner's state.
+
+    Args:
+        learner: The learner.
+        given: What `get_parameters` returns.
+        exact_match: Demand all groups that hold anything; otherwise those not given stay as they are.
+
+    Raises:
+        ValueError: A group or weight is missing, unknown, of another shape or not finite. Nothing has been changed
+            then.
+    """
+    current = get_parameters(learner)
+    unknown = sorted(set(given) - set(current))
+    missing = sorted(group for group, weights in current.items() if weights and group not in given)
+    if unknown or (missing and exact_match):
+        raise ValueError(
+            f"parameters must be the groups {sorted(current)}; "
+            + "; ".join(f"{word}: {names}" for word, names in (("unknown", unknown), ("missing", missing)) if names)
+        )
+    for group, weights in given.items():
+        shapes = {name: np.shape(value) for name, value in weights.items()}
+        expected = {name: value.shape for name, value in current[group].items()}
+        if shapes != expected:
+            raise ValueError(f"parameters of {group!r} have the shapes {shapes}, this agent's have {expected}")
+        current[group] = {name: np.asarray(value, np.float32) for name, value in weights.items()}
+        if not all(np.isfinite(value).all() for value in current[group].values()):
+            raise ValueError(f"parameters of {group!r} must be finite numbers")
+    networks = {}
+    for name, network in learner.networks.items():
+        optimizer = current[f"{name}.optimizer"]
+        target = current.get(f"{name}_target")
+        first, second = (network.join([optimizer[f"{moment}/{key}"] for key in network.names]) for moment in ("m", "v"))
+        networks[name] = NetworkState(
+            network.join([current[name][key] for key in network.names]),
+            np.zeros(0, np.float32) if target is None else network.join([target[key] for key in network.names]),
+            first,
+            second,
+            optimizer["step"],
+        )
+    learner.load(TrainState(networks, current.get("numbers", {})))

@@ -1,0 +1,96 @@
+"""The training loop: act, step, store, and say when updates are due."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import Any
+
+from pamdp_agents.callbacks import BaseCallback
+from pamdp_agents.checks import check_integer
+from pamdp_agents.experience.transition import Decision
+from pamdp_agents.training.trainee import Trainee
+
+
+class Training:
+    """One call of `learn`: all of it but the updates themselves.
+
+    Args:
+        trainee: The agent.
+        callback: Its callbacks, as one.
+        log_interval: Episodes between two log dumps; None: no logs.
+        given: What callbacks find in their `locals` from the start: what `learn` was given.
+    """
+
+    def __init__(
+        self, trainee: Trainee, callback: BaseCallback, log_interval: int | None, given: Mapping[str, Any]
+    ) -> None:
+        self._trainee, self._callback = trainee, callback
+        self._log_interval = None if log_interval is None else check_integer("log_interval", log_interval, 1)
+        self._locals = dict(given)
+        self._steps = self._episodes = 0  # of this round
+
+    def rounds(self) -> Generator[int, None, None]:
+        """Trains; yields the number of updates where it is time for them.
+
+        Those after the steps of one environment come before its next step. Those of several environments come when the
+        next step is under way, for it may be so in other processes; and in this order in any case, so that it makes no
+        difference to the numbers where environments run.
+        """
+        trainee, callback, progress = self._trainee, self._callback, self._trainee.progress
+        trainee.start_training()
+        callback.on_training_start(self._locals, globals())
+        try:
+            due: int | None = None
+            while progress.num_timesteps < progress.total_timesteps:
+                before, self._steps, self._episodes = progress.num_timesteps, 0, 0
+                callback.on_rollout_start()
+                while not self._is_round_over():
+                    decision = trainee.decide()
+                    trainee.environments.start_step(decision.k, decision.x)
+                    if due is not None:
+                        yield due
+                        due = None
+                    if not self._finish_step(decision):
+                        return
+                callback.on_rollout_end()
+                due = trainee.count_updates_due(progress.num_timesteps - before)
+                if due is not None and trainee.environments.num_envs == 1:
+                    yield due
+                    due = None
+            if due is not None:
+                yield due
+        finally:
+            callback.on_training_end()
+
+    def _is_round_over(self) -> bool:
+        number, unit = self._trainee.round
+        return (self._steps if unit == "step" else self._episodes) >= number
+
+    def _finish_step(self, decision: Decision) -> bool:
+        """Stores what followed a decision, and resets where episodes ended; returns False if a callback says stop."""
+        trainee, progress = self._trainee, self._trainee.progress
+        environments = trainee.environments
+        step = environments.finish_step(progress.num_timesteps + 1)
+        trainee.observe(decision, step)
+        progress.count_steps(int(step.played.sum()))
+        ended = step.ended.nonzero()[0].tolist()
+        self._steps += 1
+        self._episodes += len(ended)
+        log = progress.end_episodes(step, ended, self._log_interval)
+        new_obs = environments.reset_ended(progress.num_timesteps)
+        self._callback.update_locals(
+            {
+                "new_obs": step.raw_observations if new_obs is None else new_obs,
+                "actions": step.actions,
+                "rewards": step.rewards,
+                "dones": step.ended,
+                "infos": step.infos,
+                "num_collected_steps": self._steps,
+                "num_collected_episodes": self._episodes,
+            }
+        )
+        if not self._callback.on_step():
+            return False
+        if log:
+            trainee.dump_logs()
+        return True

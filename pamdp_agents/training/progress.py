@@ -1,0 +1,125 @@
+"""How far training has come: what is counted, logged of it, and saved."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pamdp_agents.checks import check_integer, check_range
+from pamdp_agents.environments.canonical import Step
+from pamdp_agents.logger import Logger
+
+
+class Progress:
+    """Counts of an agent's training, over all its calls of `learn`.
+
+    Args:
+        stats_window_size: Episodes over which returns are averaged.
+
+    Attributes:
+        num_timesteps: Environment steps made.
+        total_timesteps: The step at which the run ends.
+        num_timesteps_at_start: The step at which it began.
+        episodes: Episodes ended.
+        n_updates: Updates made.
+        remaining: How much of the run remains, from 1 at its start to 0 at its end.
+        start_time: When it began, in seconds of `time.perf_counter`.
+        ep_info_buffer: {"r": return, "l": length, "t": seconds} of the last episodes.
+        ep_success_buffer: `info["is_success"]` of the same, where the environment gives it.
+    """
+
+    def __init__(self, stats_window_size: int):
+        self.num_timesteps = self.total_timesteps = self.num_timesteps_at_start = 0
+        self.episodes = self.n_updates = 0
+        self.remaining = 1.0
+        self.start_time = 0.0
+        self.ep_info_buffer: deque[dict[str, Any]] = deque(maxlen=stats_window_size)
+        self.ep_success_buffer: deque[bool] = deque(maxlen=stats_window_size)
+
+    def start(self, timesteps: int, reset: bool) -> None:
+        """Starts a run, or continues the last one.
+
+        Args:
+            timesteps: Environment steps to make.
+            reset: Count from 0.
+        """
+        self.start_time = time.perf_counter()
+        if reset:
+            self.num_timesteps = self.episodes = 0
+            self.ep_info_buffer.clear()
+            self.ep_success_buffer.clear()
+        self.num_timesteps_at_start = self.num_timesteps
+        self.total_timesteps = self.num_timesteps + timesteps
+        self.count_steps(0)
+
+    def count_steps(self, steps: int) -> None:
+        """Counts environment steps made."""
+        self.num_timesteps += steps
+        # The last round may go past the total.
+        self.remaining = max(1.0 - self.num_timesteps / self.total_timesteps, 0.0)
+
+    def end_episodes(self, step: Step, ended: Sequence[int], log_interval: int | None) -> bool:
+        """Counts the episodes that a step ended.
+
+        Args:
+            step: The step.
+            ended: The environments in which one ended.
+            log_interval: Episodes between two log dumps, or None.
+
+        Returns:
+            Whether it is time for a log dump.
+        """
+        log = False
+        for i in ended:
+            self.episodes += 1
+            episode = step.infos[i]["episode"]
+            counted = {"r": float(episode["r"]), "l": int(episode["l"])}
+            self.ep_info_buffer.append(counted | ({"t": float(episode["t"])} if "t" in episode else {}))
+            if "is_success" in step.infos[i]:
+                self.ep_success_buffer.append(bool(step.infos[i]["is_success"]))
+            log = log or (log_interval is not None and self.episodes % log_interval == 0)
+        return log
+
+    def record(self, logger: Logger) -> None:
+        """Records the numbers of the last episodes, and the time, by Stable-Baselines3's keys."""
+        seconds = max(time.perf_counter() - self.start_time, 1e-9)
+        if self.ep_info_buffer:
+            logger.record("rollout/ep_rew_mean", float(np.mean([episode["r"] for episode in self.ep_info_buffer])))
+            logger.record("rollout/ep_len_mean", float(np.mean([episode["l"] for episode in self.ep_info_buffer])))
+        if self.ep_success_buffer:
+            logger.record("rollout/success_rate", float(np.mean(self.ep_success_buffer)))
+        logger.record("time/episodes", self.episodes, exclude="tensorboard")
+        logger.record("time/fps", int((self.num_timesteps - self.num_timesteps_at_start) / seconds))
+        logger.record("time/time_elapsed", int(seconds), exclude="tensorboard")
+        logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+
+    def state(self) -> dict[str, Any]:
+        """Returns what `restore` needs, as JSON can hold it."""
+        return {
+            "num_timesteps": self.num_timesteps,
+            "total_timesteps": self.total_timesteps,
+            "episodes": self.episodes,
+            "n_updates": self.n_updates,
+            "ep_info_buffer": list(self.ep_info_buffer),
+            "ep_success_buffer": list(self.ep_success_buffer),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes back what `state` returned.
+
+        Raises:
+            KeyError: Something is missing.
+            TypeError: Something is of the wrong type.
+            ValueError: Something is out of range.
+        """
+        for name in ("num_timesteps", "total_timesteps", "episodes", "n_updates"):
+            setattr(self, name, check_integer(name, state[name], 0))
+        if self.total_timesteps:
+            self.count_steps(0)
+        for episode in state["ep_info_buffer"]:
+            self.ep_info_buffer.append({key: check_range(key, value) for key, value in episode.items()})
+        self.ep_success_buffer.extend(bool(success) for success in state["ep_success_buffer"])

@@ -1,0 +1,109 @@
+"""What training asks of an agent, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import gymnasium as gym
+import numpy as np
+
+from pamdp_agents.environments.canonical import CanonicalEnvironments, Step
+from pamdp_agents.experience.transition import Decision
+from pamdp_agents.learning.learner import Learner
+from pamdp_agents.training.progress import Progress
+
+if TYPE_CHECKING:
+    from pamdp_agents.training.loop import Training
+
+
+class Round(NamedTuple):
+    """How much is collected between two rounds of updates.
+
+    Attributes:
+        number: So many…
+        unit: `"step"`: steps of all environments; `"episode"`: ended episodes.
+    """
+
+    number: int
+    unit: str
+
+
+class Trainee(Protocol):
+    """What training asks of an agent.
+
+    Attributes:
+        progress: Its counts.
+        learner: Its training state and compiled updates.
+        env: The environment as the user gave it.
+        observation_space: The environment's observation space.
+        action_space: The environment's action space.
+    """
+
+    progress: Progress
+    learner: Learner
+    env: Any
+
+    observation_space: gym.Space
+    action_space: gym.Space
+
+    def config(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Returns its settings: those that JSON can hold, and the others."""
+
+    def unshared(self) -> dict[str, Any]:
+        """Returns what has a state and must not be another agent's, by what it is."""
+
+    def start_learning(
+        self,
+        total_timesteps: int,
+        callback: Any,
+        log_interval: int | None,
+        tb_log_name: str | None,
+        reset_num_timesteps: bool,
+        progress_bar: bool,
+    ) -> Training:
+        """Starts or continues a run; returns what does all of `learn`, whose arguments it takes, but the updates."""
+
+    @property
+    def environments(self) -> CanonicalEnvironments:
+        """The environments it is trained in."""
+
+    @property
+    def round(self) -> Round:
+        """How much it collects between two rounds of updates."""
+
+    def start_training(self) -> None:
+        """Readies what is random in each environment; called once at the start of `learn`."""
+
+    def decide(self) -> Decision:
+        """Returns what is done next in every environment."""
+
+    def observe(self, decision: Decision, step: Step) -> None:
+        """Keeps what followed a decision."""
+
+    def count_updates_due(self, steps: int) -> int | None:
+        """Returns how many updates are due after a round of so many environment steps; None: not yet any."""
+
+    def count_updates_in_a_round(self) -> int | None:
+        """Returns how many updates each round makes; None: their number varies."""
+
+    def rows_shape(self, updates: int) -> tuple[int, int, int]:
+        """Returns the shape of what `sample` returns."""
+
+    def sample(self, updates: int) -> np.ndarray:
+        """Returns the rows of so many updates, float32 [updates, batch size, row size]."""
+
+    def current_rates(self) -> Mapping[str, float]:
+        """Returns the update's rates at this moment, by name."""
+
+    def current_seed(self) -> tuple[int, int]:
+        """Returns the seed of the next update."""
+
+    def note_updates(self, metrics: list[tuple[int, Any]]) -> None:
+        """Takes note of updates made: numbers of them and their mean metrics."""
+
+    def forget_weights(self) -> None:
+        """Lets go of all views of the weights, which have changed."""
+
+    def dump_logs(self) -> None:
+        """Writes the current numbers to the logger."""
