@@ -2,12 +2,10 @@
 
 import json
 import sys
-from collections import Counter
 
 import gymnasium as gym
 import numpy as np
 import pytest
-import tensorflow as tf
 from gymnasium.utils.env_checker import check_env
 
 from pamdp_agents import MPDQN
@@ -17,7 +15,6 @@ from pamdp_agents.benchmark.cases import PUBLISHED, make_agent
 from pamdp_agents.benchmark.learners import LearnerBenchmark
 from pamdp_agents.benchmark.measuring import Derived, Measurement, Row
 from pamdp_agents.benchmark.trainings import SeedsBenchmark, TrainingBenchmark
-from pamdp_agents.networks.layers import NARROW
 
 TINY = {"policy_kwargs": {"net_arch": [4]}, "batch_size": 2, "buffer_size": 50}
 
@@ -98,47 +95,6 @@ def test_a_new_process_is_timed_to_the_first_updates_of_its_agents():
 # -------------------------------------------------------------------- products of matrices
 
 
-def traced_products(agent):
-    """The products in the graph that TensorFlow compiles, a product and its transpose being the same."""
-    shape = (1, agent.batch_size, agent.row.size)
-    packed_size = len(agent.rate_names) + int(np.prod(shape))
-    traced = tf.function(lambda flat, packed: agent.learner._run(flat, packed, shape, False)).get_concrete_function(
-        tf.TensorSpec(agent.learner.state.shape), tf.TensorSpec((packed_size,))
-    )
-    outputs = [output.op.name for output in traced.graph.outputs]
-    needed = tf.compat.v1.graph_util.extract_sub_graph(traced.graph.as_graph_def(), outputs)
-    found = Counter()
-    for node in needed.node:
-        if node.op in ("MatMul", "BatchMatMulV2"):
-            operation = traced.graph.get_operation_by_name(node.name)
-            transposed = operation.get_attr("transpose_a" if node.op == "MatMul" else "adj_x")
-            inner = operation.inputs[0].shape[-2 if transposed else -1]
-            *batch, rows, columns = operation.outputs[0].shape
-            found[int(np.prod(batch)), inner, *sorted((rows, columns))] += 1
-    return found
-
-
-@pytest.mark.parametrize(
-    "algorithm, net_arch, settings",
-    [
-        ("PDQN", [8], {}),
-        ("MPDQN", [8, 16, 24], {"double_q": True, "passthrough": {"bias": [0.1] * 12}}),
-    ],
-)
-def test_the_products_counted_are_those_of_the_compiled_update(algorithm, net_arch, settings):
-    settings = TINY | settings | {"policy_kwargs": {"net_arch": net_arch}, "batch_size": 32}
-    env, sizes = gym.Env(), (1, 5, 2, 4)
-    env.observation_space = gym.spaces.Box(-1, 1, (17,))
-    boxes = [gym.spaces.Box(-1, 1, (size,)) for size in sizes]
-    env.action_space = gym.spaces.Tuple((gym.spaces.Discrete(len(sizes)), gym.spaces.Tuple(boxes)))
-    assert min(len(sizes), max(sizes)) > NARROW  # so none is written as sums
-    agent = make_agent(algorithm, env, **settings)
-    counted = Counter()
-    for product, times in products.update_products(agent).items():
-        counted[product.batch, product.inner, *sorted((product.rows, product.columns))] += times
-    assert counted == traced_products(agent)
-
-
 def test_the_operations_of_a_small_update_are_those_counted_by_hand_however_they_are_written():
     # Platform: 9 observations, 3 actions of 1 parameter: so few that the update has sums for some of the products.
     # Layers of 4 and 5 hidden units, 2 transitions.
@@ -164,9 +120,9 @@ def test_the_learner_benchmark_counts_real_updates():
     assert len(learner.agent.replay_buffer) == learner.agent.buffer_size
     assert learner.steps_per_second(steps=8, fused=4) > 0
     assert learner.agent._n_updates == 4 + 8  # one call to compile, then two
-    step = learner.agent.learner.unload().step
+    made = learner.agent.learner.unload().networks["q"].updates
     assert learner.update_microseconds(fused=4, calls=2) > 0
-    assert learner.agent.learner.unload().step == step + 4 + 8
+    assert learner.agent.learner.unload().networks["q"].updates == made + 4 + 8
     assert learner.agent.learner.traces == 1
     assert learner.predict_milliseconds(3) > 0
     assert learner.predict_batch(300, 3) > 0

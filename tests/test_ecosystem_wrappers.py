@@ -132,6 +132,6 @@ def test_an_agent_learns_through_every_wrapper_at_once(action_wrapper, tmp_path)
     assert agent.observation_transform.size == 6  # two observations of a level and two one-hot numbers
     assert [episode["l"] for episode in agent.ep_info_buffer] == [5] * 5, "TimeLimit ends episodes"
     assert all(episode["r"] >= 0 for episode in agent.ep_info_buffer), "statistics are those under TransformReward"
-    stored = agent.replay_buffer.rows[:25, agent.row.r]
+    stored = agent.replay_buffer.rows[:25, agent.row.places["r"]]
     assert (stored <= 0).all() and (stored < 0).any(), "the agent learns from the transformed rewards"
     assert (tmp_path / "videos/rl-video-episode-1.mp4").stat().st_size > 0

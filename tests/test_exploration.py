@@ -5,6 +5,7 @@ import pytest
 from environments import Corridor, Target
 
 from pamdp_agents import MPDQN, exploration
+from pamdp_agents.experience.transition import Decision
 from pamdp_agents.exploration import GaussianNoise, OrnsteinUhlenbeckNoise, ParameterNoise
 
 
@@ -13,9 +14,10 @@ def explored(action_noise, epsilon, n=2000):
     agent = MPDQN("MlpPolicy", Target(), seed=0, action_noise=action_noise)
     observation = np.array([0.3, -0.7], "f")
     rng = np.random.default_rng(0)
-    k, x = agent._greedy(observation[None])
-    explored_k, explored_x = agent._explore(np.tile(k, n), np.tile(x, (n, 1)), epsilon, [agent.action_noise] * n, rng)
-    return explored_k, explored_x, int(k[0]), x[0]
+    k, x, _ = agent.acting.decide(observation[None])
+    agent.explorer.noises = [agent.action_noise] * n
+    found = agent.explorer.explore(Decision(np.tile(k, n), np.tile(x, (n, 1)), {}), epsilon, 1.0, rng)
+    return found.k, found.x, int(k[0]), x[0]
 
 
 def test_uniform_exploration_draws_everything_at_random_or_nothing():

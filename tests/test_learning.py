@@ -84,8 +84,9 @@ def test_terminated_episodes_do_not_bootstrap_and_truncated_ones_do(truncate):
         "MlpPolicy", Corridor(length=1, truncate=truncate), seed=0, gamma=0.5, tau=0.1, learning_rate=0.01, **SMALL
     ).learn(800)
     # Every step gives 1 and is the last; cut off, it goes on for ever: 1 + 0.5 + 0.25 + … = 2.
-    q, x = agent.learner.networks["q"].model, agent._greedy(np.full((1, 1), -1, "f"))[1]
-    value = q.numpy_call(agent._acting["q"], np.full((1, 1), -1, "f"), x)[0, 0]
+    start = np.full((1, 1), -1, "f")
+    q = agent.networks["q"].in_numpy(agent.learner.weights()["q"])
+    value = q(start, agent.acting.decide(start).x)[0, 0]
     assert value == pytest.approx(2.0 if truncate else 1.0, abs=0.1)
 
 
@@ -94,13 +95,13 @@ def test_the_stored_transition_holds_the_last_observation_not_the_next_episodes_
     batch = agent.row.unpack(agent.replay_buffer.rows[:7])
     position = 50 * (batch.s2[:, 0] + 1)
     np.testing.assert_allclose(position, [1, 2, 3, 1, 2, 3, 1], atol=1e-4)
-    np.testing.assert_array_equal(batch.terminated, [0, 0, 1, 0, 0, 1, 0])
-    np.testing.assert_allclose(batch.s[1:, 0], np.where(batch.terminated[:-1] == 1, -1, batch.s2[:-1, 0]), atol=1e-6)
+    np.testing.assert_array_equal(batch.discount, [1, 1, 0, 1, 1, 0, 1])
+    np.testing.assert_allclose(batch.s[1:, 0], np.where(batch.discount[:-1] == 0, -1, batch.s2[:-1, 0]), atol=1e-6)
 
 
 def test_rewards_are_scaled_in_the_buffer_but_not_in_the_statistics():
     agent = MPDQN("MlpPolicy", Corridor(length=5), seed=0, reward_scale=0.02, **SMALL).learn(10)
-    np.testing.assert_allclose(agent.replay_buffer.rows[:10, agent.row.r], 0.02)
+    np.testing.assert_allclose(agent.replay_buffer.rows[:10, agent.row.places["r"]], 0.02)
     assert [(episode["r"], episode["l"]) for episode in agent.ep_info_buffer] == [(5.0, 5), (5.0, 5)]
 
 
@@ -172,7 +173,7 @@ def test_a_custom_activation_is_evaluated_by_tensorflow():
 
     agent = MPDQN("MlpPolicy", Target(), seed=0, policy_kwargs={"activation_fn": tf.sin, "net_arch": [8]})
     observations = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype("f")
-    k, x = agent._greedy(observations)
+    k, x, _ = agent.acting.decide(observations)
     expected = agent.learner.networks["actor"].model(observations)
     np.testing.assert_allclose(x, expected, atol=1e-6)
     assert k.shape == (5,)
@@ -274,5 +275,5 @@ def test_an_activation_with_a_familiar_name_is_still_the_users():
     agent = MPDQN("MlpPolicy", Target(), seed=0, policy_kwargs={"activation_fn": relu, "net_arch": [8]})
     observations = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype("f")
     np.testing.assert_allclose(
-        agent._greedy(observations)[1], agent.learner.networks["actor"].model(observations), atol=1e-6
+        agent.acting.decide(observations).x, agent.learner.networks["actor"].model(observations), atol=1e-6
     )

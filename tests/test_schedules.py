@@ -111,9 +111,9 @@ def test_epsilon_follows_its_schedule_and_a_continued_training_goes_on_with_it()
 def test_noise_follows_its_schedule(name):
     noise = {"name": name, "sigma": LinearSchedule(1.0, 0.0, 0.5)}
     agent = PDQN("MlpPolicy", Corridor(length=1), action_noise=noise, **SMALL | {"learning_starts": 999})
-    x0 = agent._greedy(np.zeros((1, 1), "f"))[1]
+    x0 = agent.acting.decide(np.zeros((1, 1), "f")).x
     agent.learn(400)
-    moves = np.abs(agent.replay_buffer.rows[:400, agent.row.x] - x0)[:, 0]
+    moves = np.abs(agent.replay_buffer.rows[:400, agent.row.places["x"]] - x0)[:, 0]
     assert moves[:100].mean() > 2 * moves[100:200].mean() > 0
     np.testing.assert_allclose(moves[201:], 0, atol=0.01)
 

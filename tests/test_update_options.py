@@ -7,7 +7,7 @@ import pytest
 from test_updates import Spaces
 
 from pamdp_agents import MPDQN, PDQN
-from pamdp_agents.experience.transition import Batch
+from pamdp_agents.experience.transition import Transition
 from pamdp_agents.learning.train_state import NetworkState, TrainState
 
 SIZES = (1, 0, 3)  # of three actions' parameters
@@ -113,17 +113,17 @@ def moved(network, gradient, step, learning_rate, tau, max_grad_norm):
     m = 0.9 * network.first_moment + 0.1 * gradient
     v = 0.999 * network.second_moment + 0.001 * gradient**2
     weights = network.weights - learning_rate * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
-    return NetworkState(weights, (1 - tau) * network.target + tau * weights, m, v)
+    return NetworkState(weights, (1 - tau) * network.target + tau * weights, m, v, step)
 
 
 def reference(agent_class, settings, state, batch):
     q, mu = state.networks["q"], state.networks["actor"]
-    values, step, rows = Q[agent_class], state.step + 1, np.arange(N)
+    values, step, rows = Q[agent_class], q.updates + 1, np.arange(N)
 
     next_values = values(q.target, batch.s2, actor(mu.target, batch.s2, settings))
     choosers = values(q.weights, batch.s2, actor(mu.weights, batch.s2, settings))
     chosen = (choosers if settings["double_q"] else next_values).argmax(1)
-    y = batch.r + settings["gamma"] * np.where(batch.terminated == 1, 0, next_values[rows, chosen])
+    y = batch.r + settings["gamma"] * np.where(batch.discount == 0, 0, next_values[rows, chosen])
 
     def td_error(weights):
         return y - values(weights, batch.s, batch.x)[rows, batch.k]
@@ -162,7 +162,7 @@ def reference(agent_class, settings, state, batch):
         "strategy_changed_fraction": np.mean(changed != ascent),
         "parameters_at_bound_fraction": np.mean(abs(x) >= 1),
     }
-    return TrainState({"q": new_q, "actor": new_mu}, step), metrics
+    return TrainState({"q": new_q, "actor": new_mu}, {}), metrics
 
 
 # What is fed to both
@@ -185,19 +185,20 @@ def start(seed=0):
             rng.normal(0, 0.05, size),
             rng.uniform(1e-3, 1e-2, size),
         )
-        networks[name] = NetworkState(*map(float32_exact, parts))
-    return TrainState(networks, np.float32(STEPS_BEFORE))
+        networks[name] = NetworkState(*map(float32_exact, parts), np.float32(STEPS_BEFORE))
+    return TrainState(networks, {})
 
 
 def transitions(seed=0):
     rng = np.random.default_rng(seed)
-    return Batch(
+    return Transition(
         s=float32_exact(rng.uniform(-1, 1, (N, D))),
         k=np.array([0, 0, 0, 0, 1, 2, 2, 1]),
         x=float32_exact(rng.uniform(-1, 1, (N, P))),
         r=float32_exact(rng.normal(0, 1.5, N)),
         s2=float32_exact(rng.uniform(-1, 1, (N, D))),
-        terminated=np.array([0, 1, 0, 0, 1, 0, 0, 0]),
+        discount=np.array([1, 0, 1, 1, 0, 1, 1, 1]),
+        extras={},
     )
 
 
@@ -213,12 +214,14 @@ def make_agent(agent_class, settings):
     )
 
 
-def updated(agent, state, batch):
+def updated(agent, state, batch, seed=(0, 0)):
     """The agent's state and metrics after one update from the given state."""
     networks = {name: NetworkState(*map(np.float32, network)) for name, network in state.networks.items()}
-    agent.learner.load(TrainState(networks, np.float32(state.step)))
-    metrics = agent.learner.train(np.column_stack(batch).astype("f")[None], agent.current_rates()).numpy()
-    return agent.learner.unload(), dict(zip(agent.metric_names, metrics, strict=True))
+    agent.learner.load(TrainState(networks, {}))
+    rows = np.column_stack(batch[:-1]).astype("f")
+    metrics, priorities = agent.learner.train(rows[None], agent.current_rates(), seed)
+    assert priorities is None
+    return agent.learner.unload(), dict(zip(agent.metric_names, metrics.numpy(), strict=True))
 
 
 def assert_same_update(got, expected):
@@ -229,7 +232,6 @@ def assert_same_update(got, expected):
             actual = getattr(state.networks[name], part)
             np.testing.assert_allclose(actual, values, rtol, atol, err_msg=f"{name} {part}")
     assert metrics == pytest.approx(expected_metrics, rel=1e-5, abs=1e-6)
-    assert state.step == expected_state.step
 
 
 def differ(one, other):
@@ -272,20 +274,20 @@ def test_one_update_with_the_option_is_that_of_the_formulas(agent_class, options
 @pytest.mark.parametrize("agent_class", [PDQN, MPDQN])
 def test_one_update_with_no_some_and_all_transitions_terminated_is_that_of_the_formulas(agent_class):
     agent, state, some = make_agent(agent_class, BASE), start(), transitions()
-    for terminated in (np.zeros(N, int), some.terminated, np.ones(N, int)):
-        batch = some._replace(terminated=terminated)
+    for discount in (np.zeros(N, int), some.discount, np.ones(N, int)):
+        batch = some._replace(discount=discount)
         assert_same_update(updated(agent, state, batch), reference(agent_class, BASE, state, batch))
 
 
-def drawn_weights(agent, steps):
-    """The actor's random weights in the update after each number of steps, from the gradient: it is linear in them."""
+def drawn_weights(agent, seeds):
+    """The actor's random weights in the update with each seed, from the gradient: it is linear in them."""
     batch, draws = transitions(), []
     networks = {
         name: network._replace(first_moment=0 * network.first_moment) for name, network in start().networks.items()
     }
     taken = np.arange(K) == batch.k[:, None] if agent.actor_loss_indexed else np.ones((N, K))
-    for step in steps:
-        state, metrics = updated(agent, TrainState(networks, step), batch)
+    for seed in seeds:
+        state, metrics = updated(agent, TrainState(networks, {}), batch, (5, seed))
         new_q = np.float64(state.networks["q"].weights)
 
         def terms(weights, new_q=new_q):

@@ -54,7 +54,8 @@ def recorded_agent(agent_class, recorded, gradient_steps=1):
 
 
 def packed(batch):
-    return np.column_stack([batch[part] for part in ("s", "k", "x", "r", "s2", "d")]).astype("f")
+    discount = 1 - np.asarray(batch["d"])
+    return np.column_stack([*(batch[part] for part in ("s", "k", "x", "r", "s2")), discount]).astype("f")
 
 
 def assert_weights(agent, names, after):
@@ -97,6 +98,8 @@ def test_updates_that_tensorflow_runs_asynchronously_are_the_same():
 
 def test_the_recorded_rows_have_the_order_of_the_transition_layout():
     layout = TransitionLayout(4, 4)
-    batch = layout.split(packed(RECORDED["pdqn"]["steps"][0]["batch"]))
-    for part, recorded in zip(batch, RECORDED["pdqn"]["steps"][0]["batch"].values(), strict=True):
-        np.testing.assert_allclose(part, np.float32(recorded))
+    recorded = RECORDED["pdqn"]["steps"][0]["batch"]
+    batch = layout.unpack(packed(recorded))
+    for part, values in zip(("s", "k", "x", "r", "s2"), recorded.values(), strict=False):
+        np.testing.assert_allclose(getattr(batch, part), np.float32(values))
+    np.testing.assert_array_equal(batch.discount, 1 - np.float32(recorded["d"]))

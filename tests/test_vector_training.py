@@ -32,7 +32,7 @@ def assert_right_transitions(agent, n=3):
     batch = stored(agent)
     for label in range(n):
         own = batch.s[:, 0] == label
-        s, s2, r, terminated = (part[own] for part in (batch.s, batch.s2, batch.r, batch.terminated))
+        s, s2, r, terminated = (part[own] for part in (batch.s, batch.s2, batch.r, batch.discount))
         np.testing.assert_array_equal(s2[:, 0], label)
         np.testing.assert_array_equal(s2[:, 1], s[:, 1])  # the episode
         np.testing.assert_array_equal(s2[:, 2], s[:, 2] + 1)
@@ -317,7 +317,7 @@ def test_ornstein_uhlenbeck_noise_has_a_state_for_each_environment():
     envs = SyncVectorEnv([partial(Corridor, length=50)] * 2)
     noise = {"name": "ornstein_uhlenbeck", "sigma": 0.3}
     agent = MPDQN("MlpPolicy", envs, learning_starts=100, action_noise=noise, **SMALL).learn(20)
-    states = [noise.state for noise in agent._noises]
+    states = [noise.state for noise in agent.explorer.noises]
     assert len(states) == 2 and not np.array_equal(*states)
 
 

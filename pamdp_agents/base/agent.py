@@ -30,6 +30,7 @@ from pamdp_agents.logger import Logger, configure, configure_run
 from pamdp_agents.presets import pretrained, tuned
 from pamdp_agents.training.loop import Training
 from pamdp_agents.training.progress import Progress
+from pamdp_agents.training.trainee import Trainee
 
 
 def _of_progress(name: str) -> Any:
@@ -44,7 +45,7 @@ def _of_progress(name: str) -> Any:
     return property(get, replace, doc=f"`progress.{name}`, by Stable-Baselines3's name.")
 
 
-class Agent(EnvironmentBound):
+class Agent(EnvironmentBound, Trainee):
     """Base class of the agents: a subclass says what it decides, and what training asks of it (`Trainee`).
 
     Attributes:
@@ -60,9 +61,6 @@ class Agent(EnvironmentBound):
     rate_names: ClassVar[tuple[str, ...]]
     """The settings that an update takes anew in every call, by these names."""
 
-    learner: Learner
-    acting: Policy
-
     num_timesteps = _of_progress("num_timesteps")
     start_time = _of_progress("start_time")
     ep_info_buffer = _of_progress("ep_info_buffer")
@@ -77,6 +75,8 @@ class Agent(EnvironmentBound):
         super().__init__(*args, **kwargs)
         self._tf_device = find_device(self.device)
         self.progress = Progress(self.stats_window_size)
+        self.learner: Learner
+        self.acting: Policy
         self._logger: Logger | None = None
         self._custom_logger = False
         env, self._given_env = self._given_env, None

@@ -33,16 +33,16 @@ class EnvironmentBound(CommonSettings):
         is_set_up: Whether the agent has spaces, and what depends on them.
     """
 
-    observation_space: gym.Space
-    action_space: gym.Space
-    observation_transform: ObservationTransform
-    parameterized_space: ParameterizedActionSpace
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._given_env, self.env = self.env, None
         self.n_envs = 1
         self.is_set_up = False
+        # Made by `set_up`; annotated here, for an annotation in the class would be a setting.
+        self.observation_space: gym.Space
+        self.action_space: gym.Space
+        self.observation_transform: ObservationTransform
+        self.parameterized_space: ParameterizedActionSpace
         self._vec_env: SingleVecEnv | None = None
         self._environments: CanonicalEnvironments | None = None
         self._rngs = [np.random.default_rng() for _ in range(3)]

@@ -113,11 +113,10 @@ class OffPolicyAgent(Agent, ReplaySettings):
         default=1.0, text="What rewards are multiplied by before they are stored.", kind=number(above=0)
     )
 
-    networks: dict[str, FlatNetwork]
-    row: TransitionLayout
-    replay_buffer: ReplayBuffer
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.networks: dict[str, FlatNetwork]
+        self.row: TransitionLayout
+        self.replay_buffer: ReplayBuffer
         self._metrics: list[tuple[int, Any]] = []  # numbers of updates and their mean metrics
         super().__init__(*args, **kwargs)
 
@@ -148,7 +147,7 @@ class OffPolicyAgent(Agent, ReplaySettings):
         self.row = TransitionLayout(n_observations, space.parameter_size, self.extras())
         rule = UpdateRule(self.update, self.row.unpack, self.row.size, self.metric_names, self.rate_names)
         self.learner = Learner(self.networks, {"update": rule}, device=self._tf_device)
-        self.acting = Policy(self.act, self.networks, self.learner.weights, n_observations)
+        self.acting = Policy(self.act, self.networks, self.learner, n_observations)
         self.explorer = EpsilonGreedy(exploration.get(self.action_noise), space.mask, self.draw)
         self.explorer.rate = self.exploration_initial_eps
         self.replay_buffer = ReplayBuffer(self.buffer_size, self.row, self._replay_rng)

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from pamdp_agents.experience.transition import Decision
+from pamdp_agents.learning.learner import Learner
 from pamdp_agents.networks.models import FlatNetwork
 
 Networks: TypeAlias = Mapping[str, Callable[..., Any]]
@@ -34,7 +35,7 @@ class Policy:
     Args:
         act: What the algorithm does.
         networks: Its networks.
-        weights: Returns the networks' flat weights in use, by name.
+        learner: Has their weights.
         n_observations: D, size of an observation.
     """
 
@@ -42,10 +43,10 @@ class Policy:
         self,
         act: Act,
         networks: Mapping[str, FlatNetwork],
-        weights: Callable[[], Mapping[str, np.ndarray]],
+        learner: Learner,
         n_observations: int,
     ):
-        self._act, self._networks, self._weights = act, networks, weights
+        self._act, self._networks, self._learner = act, networks, learner
         self._in_numpy = all(network.model.numpy_activation is not None for network in networks.values())
         self._views: _NumPyNetworks | None = None
         self._compiled = None if self._in_numpy else self._compile(n_observations)
@@ -53,10 +54,10 @@ class Policy:
     def decide(self, observations: np.ndarray) -> Decision:
         """Returns the decisions for scaled observations, float32 [n, D]."""
         if self._compiled is not None:
-            decision = self._compiled(observations, dict(self._weights()))
+            decision = self._compiled(observations, dict(self._learner.weights()))
             return Decision(*tf.nest.map_structure(lambda tensor: tensor.numpy(), tuple(decision)))
         if self._views is None:
-            self._views = _NumPyNetworks(self._networks, self._weights())
+            self._views = _NumPyNetworks(self._networks, self._learner.weights())
         if len(observations) <= CACHED_ROWS:
             return self._act(self._views, observations)
         starts = range(0, len(observations), CACHED_ROWS)
@@ -71,7 +72,7 @@ class Policy:
 
     def frozen(self) -> Callable[[tf.Tensor], Decision]:
         """Returns the decisions as a function of tensors [n, D], with the weights in use as constants."""
-        weights = self._weights()
+        weights = self._learner.weights()
         networks = {name: network.frozen(weights[name]) for name, network in self._networks.items()}
         return lambda observations: self._act(networks, observations)
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import gymnasium as gym
 
-import pamdp_agents
-from pamdp_agents.agents.pdqn import PDQN
+from pamdp_agents.agents import AGENTS, agent_class
+from pamdp_agents.base.off_policy import OffPolicyAgent
 
-ALGORITHMS = ("MPDQN", "PDQN")
+ALGORITHMS = tuple(AGENTS.values())
 
 DOMAINS = {"pamdp/Platform-v0": "platform", "pamdp/Goal-v0": "goal"}
 
@@ -19,6 +19,8 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 }
 
 
-def make_agent(algorithm: str, env: str | gym.Env | gym.vector.VectorEnv, seed: int = 0, **settings: Any) -> PDQN:
+def make_agent(
+    algorithm: str, env: str | gym.Env | gym.vector.VectorEnv, seed: int = 0, **settings: Any
+) -> OffPolicyAgent:
     """Returns a new agent of the class of this name."""
-    return getattr(pamdp_agents, algorithm)("MlpPolicy", env, seed=seed, **settings)
+    return agent_class(algorithm)("MlpPolicy", env, seed=seed, **settings)

@@ -1,23 +1,25 @@
 """The products of matrices in one update: their shapes, operations, and how long they take alone.
 
-Counted is what the update computes, as `pamdp_agents.networks` and `pamdp_agents.agents.pdqn` have it: the
-multi-pass Q-network's first layer computes the observation's part once, and each pass only its own parameters' rows;
-the Q-loss takes a single pass, that of the taken action. What is a product but is written as sums, where there are few
-columns or parameters (`NARROW`), counts as the product: the update needs that arithmetic,
+Counted is what TensorFlow's graph of the update has. What is a product but is written as sums, where there are few
+columns or parameters (`pamdp_agents.networks.layers.NARROW`), counts as the product: the update needs that arithmetic,
 however it is written.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import NamedTuple
+from unittest import mock
 
-from pamdp_agents.agents.pdqn import PDQN
+import tensorflow as tf
+
+from pamdp_agents.base.off_policy import OffPolicyAgent
 from pamdp_agents.benchmark.processes import run_script
-from pamdp_agents.networks.parameter_actor import ParameterActor
-from pamdp_agents.networks.q_networks import JointQ, MultiPassQ
+from pamdp_agents.networks import layers
+
+PRODUCTS = {"MatMul": "transpose_a", "BatchMatMulV2": "adj_x"}
+"""TensorFlow's operations that multiply matrices, and what says that the left one is transposed."""
 
 
 class Product(NamedTuple):
@@ -33,64 +35,21 @@ class Product(NamedTuple):
         """Floating-point operations: a multiplication and an addition for each number met."""
         return 2 * self.batch * self.rows * self.inner * self.columns
 
-    def for_weights(self) -> Product:
-        """The product that gives the gradient of the right matrix: leftᵀ @ gradient."""
-        return Product(self.batch, self.inner, self.rows, self.columns)
 
-    def for_inputs(self) -> Product:
-        """The product that gives the gradient of the left matrix: gradient @ rightᵀ."""
-        return Product(self.batch, self.rows, self.columns, self.inner)
-
-
-def update_products(agent: PDQN) -> Counter[Product]:
-    """Returns the products of one update, and how often each occurs.
-
-    Args:
-        agent: An agent with parameters and without a features extractor.
-    """
-    n = agent.batch_size
-    actor_model, q_model = (agent.learner.networks[name].model for name in ("actor", "q"))
-    actor, q, taken = actor_products(actor_model, n), q_products(q_model, n), single_pass_products(q_model, n)
-    first = 2 if isinstance(q_model, MultiPassQ) else 1  # products in Q's first layer, the last of them with x
-    passthrough = (
-        [] if agent.passthrough is None else [Product(1, n, agent.observation_transform.size, actor_model.n_parameters)]
-    )
-    act = actor + passthrough
-
-    found = (act + q) * (2 if agent.double_q else 1)  # the target, of the next observations
-    found += taken + [each.for_weights() for each in taken] + [each.for_inputs() for each in taken[1:]]  # Q's gradient
-    found += act + q + [each.for_inputs() for each in q[first - 1 :]]  # the gradient that reaches x
-    found += [each.for_weights() for each in actor] + [each.for_inputs() for each in actor[1:]]  # the actor's gradient
-    return Counter(found)
-
-
-def actor_products(actor: ParameterActor, n: int) -> list[Product]:
-    """Returns the products of the actor's Dense layers for n observations."""
-    units = [layer.units for layer in (*actor.hidden, actor.out)]
-    return _dense(n, [actor.hidden[0].kernel.shape[0], *units])
-
-
-def q_products(q: JointQ, n: int) -> list[Product]:
-    """Returns the products of the Q-network for n observations and their parameters: the values of all actions."""
-    if not isinstance(q, MultiPassQ):
-        return single_pass_products(q, n)
-    n_actions, units = len(q.parameter_sizes), [layer.units for layer in q.hidden]
-    return [
-        Product(1, n, q.n_features, units[0]),
-        Product(n_actions, n, max(q.parameter_sizes), units[0]),
-        *_dense(n_actions * n, units),
-        Product(n_actions, n, units[-1], 1),
-    ]
-
-
-def single_pass_products(q: JointQ, n: int) -> list[Product]:
-    """Returns the products of one pass: all values of P-DQN's Q-network, one action's of the multi-pass."""
-    units = [layer.units for layer in (*q.hidden, q.out)]
-    return _dense(n, [q.n_features + sum(q.parameter_sizes), *units])
-
-
-def _dense(n: int, widths: Sequence[int]) -> list[Product]:
-    return [Product(1, n, inner, columns) for inner, columns in pairwise(widths)]
+def update_products(agent: OffPolicyAgent) -> Counter[Product]:
+    """Returns the products of one update, and how often each occurs."""
+    with mock.patch.object(layers, "NARROW", 0):
+        traced = agent.learner.trace(agent.batch_size)
+    outputs = [output.op.name for output in traced.graph.outputs]
+    needed = tf.compat.v1.graph_util.extract_sub_graph(traced.graph.as_graph_def(), outputs)
+    found: Counter[Product] = Counter()
+    for node in needed.node:
+        if node.op in PRODUCTS:
+            operation = traced.graph.get_operation_by_name(node.name)
+            transposed = operation.get_attr(PRODUCTS[node.op])
+            *batch, rows, columns = operation.outputs[0].shape
+            found[Product(math.prod(batch), rows, operation.inputs[0].shape[-2 if transposed else -1], columns)] += 1
+    return found
 
 
 def operations(products: Counter[Product]) -> int:

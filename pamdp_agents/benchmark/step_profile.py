@@ -19,7 +19,7 @@ from unittest import mock
 import numpy as np
 from tensorflow.python import pywrap_tfe
 
-from pamdp_agents.agents.pdqn import PDQN
+from pamdp_agents.base.off_policy import OffPolicyAgent
 from pamdp_agents.benchmark.measuring import Measurement
 from pamdp_agents.benchmark.trainings import TrainingBenchmark
 from pamdp_agents.environments.canonical import CanonicalEnvironments
@@ -27,12 +27,12 @@ from pamdp_agents.learning.compiled_update import CompiledUpdate
 
 # What is timed: label, owner of the method given the agent, the method's name. The first one begins a step.
 # TensorFlow has no public name for where its Python code ends and its execution begins.
-PARTS: tuple[tuple[str, Callable[[PDQN], Any], str], ...] = (
+PARTS: tuple[tuple[str, Callable[[OffPolicyAgent], Any], str], ...] = (
     ("environment's step", lambda agent: agent.env, "step"),
     ("before it: action in the environment's units", lambda agent: CanonicalEnvironments, "start_step"),
     ("after it: observation scaled and checked", lambda agent: CanonicalEnvironments, "finish_step"),
-    ("acting greedily", lambda agent: agent, "_greedy"),
-    ("exploring", lambda agent: agent, "_explore"),
+    ("acting greedily", lambda agent: agent.acting, "decide"),
+    ("exploring", lambda agent: agent.explorer, "explore"),
     ("storing", lambda agent: agent.replay_buffer, "add"),
     ("sampling", lambda agent: agent.replay_buffer, "sample"),
     ("packing the batch", lambda agent: agent.learner, "train"),
@@ -104,7 +104,7 @@ class Timers:
 
 
 @contextlib.contextmanager
-def timers(agent: PDQN) -> Iterator[Timers]:
+def timers(agent: OffPolicyAgent) -> Iterator[Timers]:
     """Puts the timers around the parts, and takes them away again."""
     found = Timers()
     with contextlib.ExitStack() as stack:

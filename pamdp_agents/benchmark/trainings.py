@@ -12,7 +12,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode
 
-from pamdp_agents.agents.pdqn import PDQN
+from pamdp_agents.base.off_policy import OffPolicyAgent
 from pamdp_agents.benchmark.cases import PUBLISHED, make_agent
 from pamdp_agents.training.together import train_together
 
@@ -90,7 +90,7 @@ class SeedsBenchmark:
         return (_total(agents) - started[0]) / (time.perf_counter() - started[1])
 
 
-def learn_rate(agents: Sequence[PDQN], steps: int) -> float:
+def learn_rate(agents: Sequence[OffPolicyAgent], steps: int) -> float:
     """Returns steps per second of agents that learn one after another, `steps` more each."""
     before, start = _total(agents), time.perf_counter()
     for agent in agents:
@@ -98,5 +98,5 @@ def learn_rate(agents: Sequence[PDQN], steps: int) -> float:
     return (_total(agents) - before) / (time.perf_counter() - start)
 
 
-def _total(agents: Sequence[PDQN]) -> int:
+def _total(agents: Sequence[OffPolicyAgent]) -> int:
     return sum(agent.num_timesteps for agent in agents)

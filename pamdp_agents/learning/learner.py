@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -182,6 +183,13 @@ class Learner:
         compiled = CompiledUpdate(run, (learners, self._layout.size), (learners, size))
         self._jointly_compiled[learners, kind] = compiled
         return compiled.twin()
+
+    def trace(self, batch_size: int, rule: str = "update") -> Any:
+        """Returns one update as TensorFlow's concrete function of the state and the packed input, not compiled."""
+        kind = _CallKind(rule, (1, batch_size, self.rules[rule].row_size), varying=False)
+        sizes = self._layout.size, self.call_layout(rule, kind.shape).size
+        function = tf.function(partial(self._run, kind=kind), autograph=False)
+        return function.get_concrete_function(*(tf.TensorSpec((size,)) for size in sizes))
 
     def _compile(self, kind: _CallKind) -> tuple[CompiledUpdate, FlatLayout]:
         layout = self.call_layout(kind.rule, kind.shape)

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
+from pamdp_agents.networks import layers
 from pamdp_agents.networks.activations import Array, get_activation
 from pamdp_agents.networks.features import FeaturesExtractor
 from pamdp_agents.networks.initializers import UNIFORM_FAN_IN, Initializer, get_initializer
-from pamdp_agents.networks.layers import NARROW, OutputLayer, add_few, dense, hidden_layers, per_action
+from pamdp_agents.networks.layers import OutputLayer, add_few, dense, hidden_layers, per_action
 from pamdp_agents.networks.models import NumPyModel
 
 
@@ -95,7 +96,7 @@ class MultiPassQ(JointQ):
         h = (self.features(observation) @ first.kernel[:n] + first.bias)[None]
         if sum(sizes):
             own_x, own_kernel = per_action(tf.transpose(x), sizes), per_action(first.kernel[n:], sizes)
-            few = max(sizes) <= NARROW
+            few = max(sizes) <= layers.NARROW
             h = add_few(h, own_x, own_kernel) if few else h + tf.matmul(own_x, own_kernel, transpose_a=True)
         else:
             h = tf.repeat(h, len(sizes), axis=0)

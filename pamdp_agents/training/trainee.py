@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -47,12 +48,15 @@ class Trainee(Protocol):
     observation_space: gym.Space
     action_space: gym.Space
 
+    @abstractmethod
     def config(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Returns its settings: those that JSON can hold, and the others."""
 
+    @abstractmethod
     def unshared(self) -> dict[str, Any]:
         """Returns what has a state and must not be another agent's, by what it is."""
 
+    @abstractmethod
     def start_learning(
         self,
         total_timesteps: int,
@@ -65,45 +69,59 @@ class Trainee(Protocol):
         """Starts or continues a run; returns what does all of `learn`, whose arguments it takes, but the updates."""
 
     @property
+    @abstractmethod
     def environments(self) -> CanonicalEnvironments:
         """The environments it is trained in."""
 
     @property
+    @abstractmethod
     def round(self) -> Round:
         """How much it collects between two rounds of updates."""
 
+    @abstractmethod
     def start_training(self) -> None:
         """Readies what is random in each environment; called once at the start of `learn`."""
 
+    @abstractmethod
     def decide(self) -> Decision:
         """Returns what is done next in every environment."""
 
+    @abstractmethod
     def observe(self, decision: Decision, step: Step) -> None:
         """Keeps what followed a decision."""
 
+    @abstractmethod
     def count_updates_due(self, steps: int) -> int | None:
         """Returns how many updates are due after a round of so many environment steps; None: not yet any."""
 
+    @abstractmethod
     def count_updates_in_a_round(self) -> int | None:
         """Returns how many updates each round makes; None: their number varies."""
 
+    @abstractmethod
     def rows_shape(self, updates: int) -> tuple[int, int, int]:
         """Returns the shape of what `sample` returns."""
 
+    @abstractmethod
     def sample(self, updates: int) -> np.ndarray:
         """Returns the rows of so many updates, float32 [updates, batch size, row size]."""
 
+    @abstractmethod
     def current_rates(self) -> Mapping[str, float]:
         """Returns the update's rates at this moment, by name."""
 
+    @abstractmethod
     def current_seed(self) -> tuple[int, int]:
         """Returns the seed of the next update."""
 
+    @abstractmethod
     def note_updates(self, metrics: list[tuple[int, Any]]) -> None:
         """Takes note of updates made: numbers of them and their mean metrics."""
 
+    @abstractmethod
     def forget_weights(self) -> None:
         """Lets go of all views of the weights, which have changed."""
 
+    @abstractmethod
     def dump_logs(self) -> None:
         """Writes the current numbers to the logger."""

@@ -70,10 +70,10 @@ def test_the_replay_buffer_holds_original_observations_and_rewards_under_vec_nor
     assert agent.get_vec_normalize_env() is env
     rows = agent.replay_buffer.rows[:40]
     layout = agent.row
-    np.testing.assert_array_equal(np.sort(np.unique(rows[:, layout.s])), np.arange(5))
-    np.testing.assert_array_equal(rows[:, layout.s2], rows[:, layout.s] + 1)
-    np.testing.assert_array_equal(rows[:, layout.r], np.ones((40, 1)))
-    np.testing.assert_array_equal(rows[:, layout.terminated], (rows[:, layout.s2] == 5))
+    np.testing.assert_array_equal(np.sort(np.unique(rows[:, layout.places["s"]])), np.arange(5))
+    np.testing.assert_array_equal(rows[:, layout.places["s2"]], rows[:, layout.places["s"]] + 1)
+    np.testing.assert_array_equal(rows[:, layout.places["r"]], np.ones((40, 1)))
+    np.testing.assert_array_equal(rows[:, layout.places["discount"]], (rows[:, layout.places["s2"]] != 5))
     assert env.obs_rms.mean[0] == pytest.approx(2.0, abs=0.3), "the environment's statistics go on"
 
 
@@ -82,8 +82,8 @@ def test_a_truncated_episode_of_a_vec_env_is_stored_as_not_terminated():
     agent = MPDQN("MlpPolicy", env, scale_observations=False, **SETTINGS)
     agent.learn(40)
     rows, layout = agent.replay_buffer.rows[:40], agent.row
-    assert rows[:, layout.terminated].sum() == 0
-    np.testing.assert_array_equal(rows[:, layout.s2], rows[:, layout.s] + 1)
+    assert np.all(rows[:, layout.places["discount"]] == 1)
+    np.testing.assert_array_equal(rows[:, layout.places["s2"]], rows[:, layout.places["s"]] + 1)
 
 
 def test_an_agent_gets_normalised_observations_unscaled(tmp_path):
@@ -93,7 +93,7 @@ def test_an_agent_gets_normalised_observations_unscaled(tmp_path):
     normalised = np.array([[-1.5], [0.25]], np.float32)
     np.testing.assert_array_equal(agent.observation_transform.batch(normalised), normalised)
     agent.save(tmp_path / "agent")
-    np.testing.assert_array_equal(MPDQN.load(tmp_path / "agent").observations.batch(normalised), normalised)
+    np.testing.assert_array_equal(MPDQN.load(tmp_path / "agent").observation_transform.batch(normalised), normalised)
 
 
 def test_samples_are_normalised_as_sb3_does_with_the_statistics_of_their_moment():
@@ -104,10 +104,12 @@ def test_samples_are_normalised_as_sb3_does_with_the_statistics_of_their_moment(
     drawn.bit_generator.state = agent.replay_buffer.rng.bit_generator.state
     rows, layout = agent.sample(1)[0], agent.row
     originals = agent.replay_buffer.rows[drawn.integers(0, 40, len(rows))]
-    for part in (layout.s, layout.s2):
+    for part in (layout.places["s"], layout.places["s2"]):
         np.testing.assert_allclose(rows[:, part], env.normalize_obs(originals[:, part]), rtol=1e-6)
-    np.testing.assert_allclose(rows[:, layout.r], 0.5 * env.normalize_reward(originals[:, layout.r] / 0.5), rtol=1e-6)
-    np.testing.assert_array_equal(rows[:, layout.x], originals[:, layout.x])
+    np.testing.assert_allclose(
+        rows[:, layout.places["r"]], 0.5 * env.normalize_reward(originals[:, layout.places["r"]] / 0.5), rtol=1e-6
+    )
+    np.testing.assert_array_equal(rows[:, layout.places["x"]], originals[:, layout.places["x"]])
 
 
 def test_only_the_keys_that_are_normalised_are_not_scaled():
@@ -118,8 +120,8 @@ def test_only_the_keys_that_are_normalised_are_not_scaled():
     np.testing.assert_array_equal(agent.observation_transform.batch(given), [[-0.5, 3.0, -2.0]])
     agent.learn(30)
     rows, layout = agent.sample(1)[0], agent.row
-    np.testing.assert_array_equal(rows[:, layout.s][:, 0], -1)
-    assert np.abs(rows[:, layout.s][:, 1:]).max() <= 10 and rows[:, layout.s][:, 1:].min() < 0
+    np.testing.assert_array_equal(rows[:, layout.places["s"]][:, 0], -1)
+    assert np.abs(rows[:, layout.places["s"]][:, 1:]).max() <= 10 and rows[:, layout.places["s"]][:, 1:].min() < 0
 
 
 def test_environments_in_other_processes_need_no_spec_that_can_be_pickled():
