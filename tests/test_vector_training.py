@@ -32,13 +32,13 @@ def assert_right_transitions(agent, n=3):
     batch = stored(agent)
     for label in range(n):
         own = batch.s[:, 0] == label
-        s, s2, r, terminated = (part[own] for part in (batch.s, batch.s2, batch.r, batch.discount))
+        s, s2, r, discount = (part[own] for part in (batch.s, batch.s2, batch.r, batch.discount))
         np.testing.assert_array_equal(s2[:, 0], label)
         np.testing.assert_array_equal(s2[:, 1], s[:, 1])  # the episode
         np.testing.assert_array_equal(s2[:, 2], s[:, 2] + 1)
         np.testing.assert_array_equal(r, label + s2[:, 2])
         length = 2 + label + s[:, 1] % 2
-        np.testing.assert_array_equal(terminated, (s2[:, 2] == length) & (s[:, 1] % 2 == 0))
+        np.testing.assert_array_equal(discount, ~((s2[:, 2] == length) & (s[:, 1] % 2 == 0)))
         expected = [(e, t) for e in range(40) for t in range(2 + label + e % 2)][: len(s)]
         np.testing.assert_array_equal(s[:, 1:], expected)
 

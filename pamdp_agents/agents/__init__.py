@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pamdp_agents.agents.mpdqn import MPDQN as MPDQN
+    from pamdp_agents.agents.paddpg import PADDPG as PADDPG
     from pamdp_agents.agents.pdqn import PDQN as PDQN
+    from pamdp_agents.agents.spdqn import SPDQN as SPDQN
 
 AGENTS = {
     "pdqn": "PDQN",
     "mpdqn": "MPDQN",
+    "spdqn": "SPDQN",
+    "paddpg": "PADDPG",
 }
 """The class of each agent, by the name of its module, which is also its name on the command line."""
 

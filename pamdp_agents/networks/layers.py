@@ -10,10 +10,19 @@ import tensorflow as tf
 from pamdp_agents.networks.activations import Array
 
 
-def hidden_layers(net_arch: Sequence[int], activation: Callable) -> list[keras.layers.Dense]:
-    """Returns the hidden layers, one for each number of units."""
+def check_net_arch(net_arch: Sequence[int]) -> None:
+    """Refuses what are not the numbers of units of at least one hidden layer.
+
+    Raises:
+        ValueError: They are not.
+    """
     if isinstance(net_arch, str) or not net_arch or not all(isinstance(n, int) and n > 0 for n in net_arch):
         raise ValueError(f"net_arch must be a list of at least one positive number of units, got {net_arch!r}")
+
+
+def hidden_layers(net_arch: Sequence[int], activation: Callable) -> list[keras.layers.Dense]:
+    """Returns the hidden layers, one for each number of units."""
+    check_net_arch(net_arch)
     return [
         keras.layers.Dense(units, activation, kernel_initializer="he_normal", name=f"hidden_{i}")
         for i, units in enumerate(net_arch)

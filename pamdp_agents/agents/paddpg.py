@@ -1,0 +1,92 @@
+"""PA-DDPG: DDPG with an actor that gives a score to each discrete action, beside all parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pamdp_agents.base.actor_critic import ActorCriticAgent
+from pamdp_agents.base.policy import Networks, best
+from pamdp_agents.experience.transition import Decision, Transition
+from pamdp_agents.learning.train_state import Call, TrainState
+from pamdp_agents.networks.parameter_actor import ParameterActor
+from pamdp_agents.networks.q_networks import JointQ
+
+
+class PADDPG(ActorCriticAgent):
+    """Parameterised-action deep deterministic policy gradient (PA-DDPG).
+
+    The actor μ maps an observation to K scores a, one for each discrete action, and to all parameters x. The agent
+    takes the discrete action of the highest score, with its parameters. The critic Q(s, a, x) gives one value to all of
+    them.
+
+    * Target: y = r + γ(1 − terminated)·Q'(s', μ'(s')), where ' marks the target networks.
+    * The critic minimises the error of Q(s, a, x), with a and x from the replay buffer, against y.
+    * The actor ascends the batch mean of Q(s, μ(s)); `strategy` changes the gradient that reaches the scores, whose
+      bounds are −1 and 1, and the parameters.
+
+    A random discrete action (ε) is that of the highest of K scores drawn uniformly from [−1, 1], which are stored.
+
+    Raises:
+        ValueError: An argument is out of its range, or the action space is unbounded.
+        TypeError: The action space is not a parameterised one.
+
+    References:
+        Hausknecht & Stone 2016, "Deep Reinforcement Learning in Parameterized Action Space" (arXiv 1511.04143).
+    """
+
+    def make_actor(self, **arguments: Any) -> ParameterActor:
+        """Returns the actor, whose outputs are K scores and P parameters; `passthrough` is of the parameters."""
+        space, n_observations = self.parameterized_space, self.observation_transform.size
+        n_outputs = space.n + space.parameter_size
+        passthrough = pad_passthrough(self.passthrough, space.n, n_observations)
+        return ParameterActor(n_observations, n_outputs, passthrough=passthrough, squash=self._squashes, **arguments)
+
+    def make_critic(self, **arguments: Any) -> keras.Model:
+        """Returns the critic: a Q-network of one output on the observation, the scores and the parameters."""
+        space = self.parameterized_space
+        return JointQ(self.observation_transform.size, [space.n + space.parameter_size], **arguments)
+
+    def output_mask(self) -> np.ndarray:
+        """Returns which of the actor's outputs belong to which discrete action, bool [K, K + P]."""
+        return np.concatenate([np.eye(self.parameterized_space.n, dtype=bool), self.parameterized_space.mask], 1)
+
+    def extras(self) -> dict[str, int]:
+        """Returns that the K scores are stored."""
+        return {"scores": self.parameterized_space.n}
+
+    def act(self, networks: Networks, observations: Any) -> Decision:
+        """Returns the action of the highest score, with the actor's parameters."""
+        output, n = networks["actor"](observations), self.parameterized_space.n
+        scores = output[:, :n]
+        return Decision(best(scores), output[:, n:], {"scores": scores})
+
+    def draw(self, rng: np.random.Generator, n: int) -> Decision:
+        """Draws n random decisions: scores uniform in [−1, 1]; their parameters are the noise's business."""
+        scores = rng.uniform(-1.0, 1.0, (n, self.parameterized_space.n))
+        return Decision(scores.argmax(1), None, {"scores": scores})
+
+    def target(self, state: TrainState, batch: Transition) -> tf.Tensor:
+        """Returns y = r + γ(1 − terminated)·Q'(s', μ'(s'))."""
+        output = self.networks["actor"](state.networks["actor"].target, batch.s2)
+        value = self.networks["q"](state.networks["q"].target, batch.s2, output)[:, 0]
+        return batch.r + self.gamma * batch.discount * value
+
+    def predict_value(self, q_weights: tf.Tensor, batch: Transition) -> tf.Tensor:
+        """Returns Q(s, a, x)."""
+        return self.networks["q"](q_weights, batch.s, tf.concat([batch.extras["scores"], batch.x], 1))[:, 0]
+
+    def objective(self, q_weights: tf.Tensor, output: tf.Tensor, batch: Transition, call: Call) -> tf.Tensor:
+        """Returns Q(s, μ(s))."""
+        return self.networks["q"](q_weights, batch.s, output)[:, 0]
+
+
+def pad_passthrough(passthrough: dict[str, Any] | None, n_scores: int, n_observations: int) -> dict[str, Any] | None:
+    """Returns a passthrough of the parameters as one of the scores, which get zeros, and the parameters."""
+    if passthrough is None:
+        return None
+    zeros = {"bias": np.zeros(n_scores), "weight": np.zeros((n_scores, n_observations))}
+    return {name: np.concatenate([zeros[name], part]) if name in zeros else part for name, part in passthrough.items()}

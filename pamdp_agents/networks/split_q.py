@@ -1,0 +1,157 @@
+"""SP-DQN's Q-network: for each discrete action a network of its own, on the observation and that action's parameters.
+
+The K networks have the same hidden layers, so one layer of all of them is one batched matrix product: the axes are
+[K, n, units], the actions first, and nothing has to be transposed on the way.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pamdp_agents.networks import layers
+from pamdp_agents.networks.activations import Array, get_activation
+from pamdp_agents.networks.features import FeaturesExtractor
+from pamdp_agents.networks.initializers import UNIFORM_FAN_IN, Initializer, get_initializer
+from pamdp_agents.networks.layers import check_net_arch, dense, per_action
+from pamdp_agents.networks.models import NumPyModel
+from pamdp_agents.networks.q_networks import values_of
+
+
+class PerActionDense(keras.layers.Layer):
+    """A Dense layer for each discrete action: K kernels and biases, each for inputs of its own.
+
+    Each kernel starts as if it were alone, from the initialiser called with its own shape. Where an action has fewer
+    inputs than another, the rows left over are 0 and meet inputs that are 0, so that they stay 0.
+
+    Args:
+        n_inputs: Number of inputs of each action.
+        units: Outputs of each action.
+        activation: Activation, or None.
+        kernel_initializer: Initialiser of the kernels. One with a seed starts kernels of the same shape alike.
+        name: The layer's name.
+
+    Attributes:
+        kernel: float32 [K, max n_inputs, units].
+        bias: float32 [K, units].
+    """
+
+    def __init__(
+        self,
+        n_inputs: Sequence[int],
+        units: int,
+        activation: str | Callable | None,
+        kernel_initializer: Initializer,
+        name: str,
+    ):
+        super().__init__(name=name)
+        self.units, self.activation = units, keras.activations.get(activation)
+        initializer, most = get_initializer(kernel_initializer), max(n_inputs)
+
+        def initial(shape: tuple[int, ...], dtype: str | None = None) -> tf.Tensor:
+            # A new initialiser for each: Keras's return the same numbers when called again.
+            kernels = [initializer.clone()((inputs, units), dtype) for inputs in n_inputs]
+            return tf.stack([tf.pad(kernel, [[0, most - kernel.shape[0]], [0, 0]]) for kernel in kernels])
+
+        self.kernel = self.add_weight(shape=(len(n_inputs), most, units), initializer=initial, name="kernel")
+        self.bias = self.add_weight(shape=(len(n_inputs), units), initializer="zeros", name="bias")
+        self.built = True
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Maps each action's inputs [K, n, max n_inputs] to [K, n, units]."""
+        return self.activation(tf.matmul(inputs, self.kernel) + self.bias[:, None])
+
+
+class SplitQ(NumPyModel):
+    """SP-DQN's Q-network: K separate networks, Q_k(s, x) = network k on [s, x_k]; they share no weights.
+
+    So dQ_k/dx_j = 0 for j ≠ k. A features extractor, if there is one, is the only part that all actions share.
+
+    Args:
+        n_observations: Size of the observation.
+        parameter_sizes: m_k, the number of parameters of each discrete action.
+        net_arch: Units of each hidden layer of each network; at least one.
+        activation_fn: Activation of the hidden layers.
+        output_initializer: Initialiser of the output layers' kernels, [units, 1] each; default uniform ±1/√fan_in.
+        features_extractor: What the networks get in place of the observation.
+
+    References:
+        Bester, James & Konidaris 2019, "Multi-Pass Q-Networks for Deep Reinforcement Learning with Parameterised
+        Action Spaces" (arXiv 1905.04388), section 4: its "naïve solution", SP-DQN.
+    """
+
+    def __init__(
+        self,
+        n_observations: int,
+        parameter_sizes: Sequence[int],
+        net_arch: Sequence[int] = (256,),
+        activation_fn: str | Callable = "relu",
+        output_initializer: Initializer | None = None,
+        features_extractor: FeaturesExtractor | None = None,
+    ):
+        activation = get_activation(activation_fn)
+        super().__init__("q", activation, features_extractor)
+        check_net_arch(net_arch)
+        self.n_features = n_observations if features_extractor is None else features_extractor.n_features
+        self.parameter_sizes = tuple(parameter_sizes)
+        n_inputs = [
+            [self.n_features + size for size in self.parameter_sizes],
+            *([units] * len(self.parameter_sizes) for units in net_arch),
+        ]
+        self.hidden = [
+            PerActionDense(inputs, units, activation, "he_normal", name=f"hidden_{i}")
+            for i, (inputs, units) in enumerate(zip(n_inputs[:-1], net_arch, strict=True))
+        ]
+        self.out = PerActionDense(n_inputs[-1], 1, None, output_initializer or UNIFORM_FAN_IN, name="output")
+        self.built = True
+
+    def call(self, observation: tf.Tensor, x: tf.Tensor, k: tf.Tensor | None = None) -> tf.Tensor:
+        """Maps observations [n, n_observations] and parameters [n, P] to values [n, K]; for actions k [n], to [n]."""
+        first, *others = self.hidden
+        sizes = self.parameter_sizes
+        # Not left to broadcasting, whose products take XLA a tenth of an update longer.
+        features = tf.tile(self.features(observation)[None], (len(sizes), 1, 1))
+        if sum(sizes):
+            kernel, own_kernel = tf.split(first.kernel, [self.n_features, max(sizes)], axis=1)
+            own_x = per_action(tf.transpose(x), sizes)
+            product = _few_product if max(sizes) <= layers.NARROW else _product
+            h = tf.matmul(features, kernel) + first.bias[:, None] + product(own_x, own_kernel)
+            h = first.activation(h)
+        else:
+            h = first(features)
+        for layer in (*others, self.out):
+            h = layer(h)
+        values = tf.transpose(h[:, :, 0])
+        return values if k is None else values_of(values, k)
+
+    def numpy_call(self, weights: Sequence[Array], observation: Array, x: Array) -> Array:
+        """The same in NumPy, for the given weights (in the order of `trainable_variables`)."""
+        activation, n, sizes = self._require_numpy(), self.n_features, self.parameter_sizes
+        h = np.zeros((len(sizes), len(observation), n + max(sizes)), np.float32)
+        h[:, :, :n] = observation
+        for k, (end, size) in enumerate(zip(itertools.accumulate(sizes), sizes, strict=True)):
+            h[k, :, n : n + size] = x[:, end - size : end]
+        for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
+            h = activation(dense(h, kernel, bias[:, None]))
+        return dense(h, weights[-2], weights[-1][:, None])[:, :, 0].T
+
+
+def _product(own_x: tf.Tensor, own_kernel: tf.Tensor) -> tf.Tensor:
+    """Returns each action's parameters [K, m, n] times their rows [K, m, units]: [K, n, units]."""
+    return tf.matmul(own_x, own_kernel, transpose_a=True)
+
+
+@tf.custom_gradient
+def _few_product(own_x: tf.Tensor, own_kernel: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    """Returns the same for few parameters, as a sum over them: XLA is slow at products that are narrow."""
+    columns = list(zip(tf.unstack(own_x, axis=1), tf.unstack(own_kernel, axis=1), strict=True))
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        of_x = tf.stack([tf.matmul(upstream, row[:, :, None])[:, :, 0] for _, row in columns], 1)
+        return of_x, tf.matmul(own_x, upstream)
+
+    return tf.add_n([x[:, :, None] * row[:, None, :] for x, row in columns]), gradient
