@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -136,6 +136,69 @@ def evaluate_policy(
     if return_episode_rewards:
         return episode_rewards, episode_lengths
     return mean_reward, std_reward
+
+
+class Episodes(NamedTuple):
+    """What episodes were like, each in the order in which they ended.
+
+    Attributes:
+        returns: Their undiscounted returns.
+        lengths: Their lengths in steps.
+        successes: Whether each was a success; empty if the environment reported none of them (`is_success`).
+    """
+
+    returns: list[float]
+    lengths: list[int]
+    successes: list[bool]
+
+
+def play_episodes(
+    model: Policy,
+    env: Environment | str,
+    n_episodes: int,
+    deterministic: bool = True,
+    *,
+    render: bool = False,
+    warn: bool = True,
+    seed: int | None = None,
+) -> Episodes:
+    """Plays whole episodes as `evaluate_policy` does, and returns what each was like.
+
+    Args:
+        model: Anything with a `predict` method, such as an agent.
+        env: What `evaluate_policy` takes.
+        n_episodes: The number of episodes, at least 1.
+        deterministic: Whether to act without exploration.
+        render: Whether to call `env.render()` after each step.
+        warn: Whether to warn if no wrapper records the episodes' statistics.
+        seed: Passed to the first reset, so that the episodes can be repeated.
+
+    Raises:
+        TypeError: `env` is none of those.
+        ValueError: `n_episodes` is below 1.
+    """
+    reports: list[bool | None] = []
+
+    def note_success(locals_: dict[str, Any], globals_: dict[str, Any]) -> None:
+        # As above: `done` without statistics is a life lost, where a wrapper records them.
+        if locals_["done"] and ("episode" in locals_["info"] or not locals_["is_monitor_wrapped"]):
+            reports.append(locals_["info"].get("is_success"))
+
+    played: Any = evaluate_policy(
+        model,
+        env,
+        n_episodes,
+        deterministic,
+        render,
+        callback=note_success,
+        return_episode_rewards=True,
+        warn=warn,
+        seed=seed,
+    )
+    # An environment may report successes only, so an end without a report counts as none.
+    reported = any(report is not None for report in reports)
+    returns, lengths = played
+    return Episodes(returns, lengths, [bool(report) for report in reports] if reported else [])
 
 
 def make_eval_env(env_id: str) -> gym.Env:

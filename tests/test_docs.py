@@ -159,7 +159,7 @@ def test_every_option_of_the_benchmarks_is_on_its_page(capsys):
 @pytest.mark.parametrize("command", ["train", "evaluate", "enjoy", "list"])
 def test_every_option_of_a_command_is_on_its_page(command, capsys):
     with pytest.raises(SystemExit):
-        main.main([command, "--help"])
+        main([command, "--help"])
     for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z]", capsys.readouterr().out)) - {"--help"}:
         assert f"`{option}" in TEXTS["docs/command_line.md"], f"{command} {option}"
 

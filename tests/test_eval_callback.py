@@ -57,6 +57,21 @@ def test_an_end_without_report_is_no_success_and_no_reports_no_rate(
         assert ("successes" in saved) == (rate is not None)
 
 
+def test_evaluations_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluation = EvalCallback(RecordEpisodeStatistics(Levels()), eval_freq=1, log_path=tmp_path, verbose=0)
+    Trainer().learn(1, evaluation)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match=r"cannot write .*evaluations.npz \(No space left on device\)"):
+        Trainer().learn(1, evaluation)
+    assert [path.name for path in tmp_path.iterdir()] == ["evaluations.npz"]
+    with np.load(tmp_path / "evaluations.npz") as saved:
+        assert saved["timesteps"].tolist() == [1]
+
+
 def test_the_best_agent_is_kept_and_both_callbacks_are_called(tmp_path: Path) -> None:
     trainer = Trainer()
     levels = iter([1.0, 3.0, 2.0, 4.0])

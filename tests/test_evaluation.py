@@ -11,7 +11,7 @@ from gymnasium.wrappers import RecordEpisodeStatistics, TransformReward
 from gymnasium.wrappers.vector import RecordEpisodeStatistics as VectorRecordEpisodeStatistics
 
 from pamdp_agents.environments.gymnasium_vector import batch_actions
-from pamdp_agents.evaluation import evaluate_policy
+from pamdp_agents.evaluation import evaluate_policy, play_episodes
 
 
 class Corridor(gym.Env):
@@ -277,6 +277,8 @@ def test_an_end_that_the_recording_wrapper_does_not_confirm_is_no_episode() -> N
 
     _, lengths = evaluate_policy(Walker(), Lives(recorded()), 4, return_episode_rewards=True, seed=6)
     assert lengths == of_one_env(4, 6)
+    played = play_episodes(Walker(), Lives(recorded()), 4, seed=6)
+    assert (played.lengths, played.successes) == (lengths, [True] * 4)
 
 
 def test_statistics_under_another_key_are_not_waited_for() -> None:

@@ -12,15 +12,17 @@ from tqdm import tqdm
 
 from pamdp_agents.callbacks.base import BaseCallback, EventCallback
 from pamdp_agents.checks import check_integer
-from pamdp_agents.evaluation import evaluate_policy, make_eval_env
+from pamdp_agents.evaluation import make_eval_env, play_episodes
+from pamdp_agents.files.archive import npz_bytes
+from pamdp_agents.files.atomic import write_bytes
 
 
 class EvalCallback(EventCallback):
     """Evaluate the agent at intervals, log its mean return, and keep the best agent so far.
 
     Logs `eval/mean_reward`, `eval/mean_ep_length` and, if infos at the end of episodes have `is_success`,
-    `eval/success_rate`. Writes `{log_path}/evaluations.npz` with `timesteps` [n], `results` and `ep_lengths`
-    [n, n_eval_episodes], and `successes` if there are any.
+    `eval/success_rate`. Writes `{log_path}/evaluations.npz`, whole or not at all, with `timesteps` [n], `results` and
+    `ep_lengths` [n, n_eval_episodes], and `successes` if there are any.
 
     Args:
         eval_env: Where to evaluate: what `evaluate_policy` takes. It should not be the training environment.
@@ -73,7 +75,6 @@ class EvalCallback(EventCallback):
         self.evaluations_results: list[list[float]] = []
         self.evaluations_length: list[list[int]] = []
         self.evaluations_successes: list[list[bool]] = []
-        self._is_success_buffer: list[bool | None] = []
 
     def _init_callback(self) -> None:
         for folder in (self.best_model_save_path, self.log_path and os.path.dirname(self.log_path)):
@@ -86,21 +87,15 @@ class EvalCallback(EventCallback):
         if self.eval_freq <= 0 or self.n_calls % self.eval_freq != 0:
             return True
         self._sync_normalization()
-        self._is_success_buffer = []
-        rewards, lengths = evaluate_policy(
+        rewards, lengths, successes = play_episodes(
             self.model,
             self.eval_env,
-            n_eval_episodes=self.n_eval_episodes,
-            deterministic=self.deterministic,
+            self.n_eval_episodes,
+            self.deterministic,
             render=self.render,
-            callback=self._log_success_callback,
-            return_episode_rewards=True,
             warn=self.warn,
         )
         self.last_mean_reward = float(np.mean(rewards))
-        # An environment may report successes only, so an end without a report counts as none.
-        reported = any(success is not None for success in self._is_success_buffer)
-        successes = [bool(success) for success in self._is_success_buffer] if reported else []
         self._write(rewards, lengths, successes)
         self._log(rewards, lengths, successes)
 
@@ -129,29 +124,24 @@ class EvalCallback(EventCallback):
 
             sync_envs_normalization(self.training_env, self.eval_env)
 
-    def _log_success_callback(self, locals_: dict[str, Any], globals_: dict[str, Any]) -> None:
-        if locals_["done"]:
-            self._is_success_buffer.append(locals_["info"].get("is_success"))
-
-    def _write(self, rewards: Any, lengths: Any, successes: list[bool]) -> None:
+    def _write(self, rewards: list[float], lengths: list[int], successes: list[bool]) -> None:
         if self.log_path is None:
             return
         self.evaluations_timesteps.append(self.num_timesteps)
         self.evaluations_results.append(rewards)
         self.evaluations_length.append(lengths)
-        optional: dict[str, Any] = {}
+        evaluations: dict[str, list] = {
+            "timesteps": self.evaluations_timesteps,
+            "results": self.evaluations_results,
+            "ep_lengths": self.evaluations_length,
+        }
         if successes:
             self.evaluations_successes.append(successes)
-            optional["successes"] = self.evaluations_successes
-        np.savez(
-            self.log_path,
-            timesteps=self.evaluations_timesteps,
-            results=self.evaluations_results,
-            ep_lengths=self.evaluations_length,
-            **optional,
-        )
+            evaluations["successes"] = self.evaluations_successes
+        arrays = {name: np.asarray(values) for name, values in evaluations.items()}
+        write_bytes(Path(f"{self.log_path}.npz"), npz_bytes(arrays))
 
-    def _log(self, rewards: Any, lengths: Any, successes: list[bool]) -> None:
+    def _log(self, rewards: list[float], lengths: list[int], successes: list[bool]) -> None:
         self.logger.record("eval/mean_reward", self.last_mean_reward)
         self.logger.record("eval/mean_ep_length", float(np.mean(lengths)))
         if successes:

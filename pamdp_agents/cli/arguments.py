@@ -33,12 +33,23 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=importlib.metadata.version("pamdp-agents"))
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[[argparse.Namespace], int], text: str, more: str = "") -> Any:
-        added = subparsers.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}. {more}".strip())
-        added.set_defaults(run=run)
-        return added.add_argument
+    for add_command in (_add_train, _add_evaluate, _add_enjoy, _add_list):
+        add_command(subparsers)
+    return parser
 
-    add = command(
+
+def _add_command(
+    subparsers: Any, name: str, run: Callable[[argparse.Namespace], int], text: str, more: str = ""
+) -> Callable[..., Any]:
+    """Adds a command, and returns what adds an argument to it."""
+    added = subparsers.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}. {more}".strip())
+    added.set_defaults(run=run)
+    return added.add_argument
+
+
+def _add_train(subparsers: Any) -> None:
+    add = _add_command(
+        subparsers,
         "train",
         train.train,
         "train an agent",
@@ -94,15 +105,18 @@ def make_parser() -> argparse.ArgumentParser:
     add("--verbose", type=int, default=0, choices=(0, 1, 2), help="1: print settings, log tables and tracebacks")
     _add_common(add)
 
-    add = command(
-        "evaluate", evaluate.evaluate, "measure a trained agent", "Prints the mean return over whole episodes."
-    )
+
+def _add_evaluate(subparsers: Any) -> None:
+    more = "Prints the mean return over whole episodes."
+    add = _add_command(subparsers, "evaluate", evaluate.evaluate, "measure a trained agent", more)
     _add_selection(add)
     add("--n-episodes", type=_at_least(1), default=200, metavar="N", help="episodes to play (default: 200)")
     add("--json", action="store_true", help="print the numbers as JSON")
     _add_common(add)
 
-    add = command("enjoy", enjoy.enjoy, "watch a trained agent, in a window or as a video")
+
+def _add_enjoy(subparsers: Any) -> None:
+    add = _add_command(subparsers, "enjoy", enjoy.enjoy, "watch a trained agent, in a window or as a video")
     _add_selection(add)
     add("-n", "--n-timesteps", type=_at_least(1), metavar="N", help="environment steps to play (default: 1000)")
     add(
@@ -114,12 +128,12 @@ def make_parser() -> argparse.ArgumentParser:
     add("--output", type=Path, metavar="FILE", help="write a video, FILE.gif or FILE.mp4, instead of opening a window")
     _add_common(add)
 
-    add = command(
-        "list", show_list.show_list, "list algorithms, environments, strategies, tuned settings, pretrained agents"
-    )
+
+def _add_list(subparsers: Any) -> None:
+    text = "list algorithms, environments, strategies, tuned settings, pretrained agents"
+    add = _add_command(subparsers, "list", show_list.show_list, text)
     add("--algo", choices=AGENTS, help="with --env: print the tuned settings of this algorithm")
     add("--env", metavar="ID", help="with --algo: print the tuned settings for this environment")
-    return parser
 
 
 def _add_selection(add: Callable[..., Any]) -> None:

@@ -11,7 +11,11 @@ VIDEO_EPISODES = 3
 
 
 def enjoy(args: argparse.Namespace) -> int:
-    """Shows a trained agent in a window, or writes a video of it."""
+    """Shows a trained agent in a window, or writes a video of it, and returns the exit code.
+
+    Raises:
+        CommandError: There is no screen for a window, or the video cannot be written.
+    """
     from pamdp_agents.experiments import video
 
     if args.output is not None and args.output.suffix not in video.FORMATS:

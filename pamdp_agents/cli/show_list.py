@@ -7,15 +7,19 @@ from typing import Any
 
 import gymnasium as gym
 
-from pamdp_agents.agents import AGENTS
-from pamdp_agents.cli.common import CommandError, bundled_ids, find_agent_class
+from pamdp_agents.agents import AGENTS, agent_class
+from pamdp_agents.cli.common import CommandError, list_bundled_ids
+from pamdp_agents.presets.pretrained import stems
+from pamdp_agents.presets.tuned import tuned_table
 
 
 def show_list(args: argparse.Namespace) -> int:
-    """Lists what there is, or prints tuned settings."""
+    """Lists what there is, or prints tuned settings, and returns the exit code.
+
+    Raises:
+        CommandError: There are no such settings.
+    """
     from pamdp_agents import exploration, strategies
-    from pamdp_agents.presets.pretrained import stems
-    from pamdp_agents.presets.tuned import tuned_table
 
     if (args.algo is None) != (args.env is None):
         raise CommandError("--algo and --env go together: they print the tuned settings of one for the other")
@@ -27,8 +31,8 @@ def show_list(args: argparse.Namespace) -> int:
         for name, value in tuned[args.algo][args.env].items():
             print(f"{name} = {value!r}")
         return 0
-    _print_section("algorithms", {algo: _first_line(find_agent_class(name)) for algo, name in AGENTS.items()})
-    _print_section("environments", {name: _first_line(_env_class(name)) for name in bundled_ids()})
+    _print_section("algorithms", {algo: _first_line(agent_class(name)) for algo, name in AGENTS.items()})
+    _print_section("environments", {name: _first_line(_env_class(name)) for name in list_bundled_ids()})
     _print_section("strategies", {name: _first_line(rule) for name, rule in strategies.STRATEGIES.items()})
     _print_section("action noises", {name: _first_line(noise) for name, noise in exploration.NOISES.items()})
     _print_section("tuned settings", {algo: ", ".join(table) or "none" for algo, table in tuned.items()})

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.wrappers import RecordEpisodeStatistics
 
-if TYPE_CHECKING:
-    from pamdp_agents.base.off_policy import OffPolicyAgent
+from pamdp_agents.evaluation import Policy, play_episodes
 
 EVALUATION_SEED = 10_000  # far from the seeds that people train with
 
 
-def measure(agent: OffPolicyAgent, env: gym.Env, n_episodes: int, deterministic: bool, seed: int) -> dict[str, Any]:
-    """Plays whole episodes; the numbers are named as on the Hugging Face Hub, which RL Zoo writes to."""
-    import numpy as np
+def measure(policy: Policy, env: gym.Env, n_episodes: int, deterministic: bool, seed: int) -> dict[str, Any]:
+    """Plays whole episodes, and returns numbers named as on the Hugging Face Hub, which RL Zoo writes to.
 
-    from pamdp_agents.evaluation import evaluate_policy
+    Args:
+        policy: What acts, such as an agent.
+        env: Where.
+        n_episodes: Episodes to play, at least 1.
+        deterministic: Whether to act without exploration.
+        seed: Of the first reset.
 
-    successes: list[bool | None] = []
-
-    def note_success(locals_: dict[str, Any], globals_: dict[str, Any]) -> None:
-        if locals_["done"]:
-            successes.append(locals_["info"].get("is_success"))
-
-    returns, lengths = evaluate_policy(
-        agent,
-        RecordEpisodeStatistics(env),
-        n_episodes,
-        deterministic,
-        callback=note_success,
-        return_episode_rewards=True,
-        seed=seed,
+    Raises:
+        ValueError: `n_episodes` is below 1.
+    """
+    returns, lengths, successes = play_episodes(
+        policy, RecordEpisodeStatistics(env), n_episodes, deterministic, seed=seed
     )
-    result = {
+    measured = {
         "mean_reward": float(np.mean(returns)),
         "std_reward": float(np.std(returns)),
         "min_reward": float(np.min(returns)),
@@ -44,6 +39,13 @@ def measure(agent: OffPolicyAgent, env: gym.Env, n_episodes: int, deterministic:
         "is_deterministic": deterministic,
         "seed": seed,
     }
-    if any(success is not None for success in successes):
-        result["success_rate"] = float(np.mean([bool(success) for success in successes]))
-    return result
+    return measured | ({"success_rate": float(np.mean(successes))} if successes else {})
+
+
+def summarize(measured: dict[str, Any]) -> str:
+    """Returns what was measured as one line."""
+    text = (
+        f"mean return {measured['mean_reward']:.3f} ± {measured['std_reward']:.3f} over "
+        f"{measured['n_eval_episodes']} episodes (min {measured['min_reward']:.3f}, max {measured['max_reward']:.3f})"
+    )
+    return text + (f", success rate {measured['success_rate']:.1%}" if "success_rate" in measured else "")

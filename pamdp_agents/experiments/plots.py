@@ -9,7 +9,7 @@ from pathlib import Path
 TRAINING, EVALUATION = "#8fb8de", "#c8501e"
 
 
-def learning_curve(progress_csv: str | os.PathLike, png_path: str | os.PathLike, title: str) -> None:
+def draw_learning_curve(progress_csv: str | os.PathLike, png_path: str | os.PathLike, title: str) -> None:
     """Draws the mean return of the last episodes over environment steps, and the evaluations if there are any.
 
     Args:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 
-def new_folder(parent: Path, env_id: str) -> Path:
-    """Makes the folder of an environment's next run.
+def make_folder(parent: Path, env_id: str) -> Path:
+    """Makes the folder of an environment's next run, and returns it.
 
     Args:
         parent: `{log folder}/{algo}`; made if needed.
@@ -31,26 +31,31 @@ def new_folder(parent: Path, env_id: str) -> Path:
             raise type(error)(f"cannot make the folder {folder} ({error.strerror}); choose another place") from error
 
 
-def find_folder(parent: Path, env_id: str, number: int) -> Path:
-    """Finds the folder of an environment's run.
+def find_folder(parent: Path, env_id: str, number: int, holding: str) -> Path:
+    """Returns the folder of an environment's run.
 
     Args:
         parent: `{log folder}/{algo}`.
         env_id: The environment's id.
-        number: The run's number, 0 for the latest.
+        number: The run's number, 0 for the latest that has what is looked for: one that was killed has no agent.
+        holding: The name of the file that is looked for.
 
     Raises:
         FileNotFoundError: There is none.
     """
-    numbers = _numbers(parent, env_id)
+    numbers = sorted(_numbers(parent, env_id))
+    known = ", ".join(map(str, numbers)) or "none"
     if not numbers or (number and number not in numbers):
-        known = ", ".join(map(str, sorted(numbers))) or "none"
         which = f"run {number}" if number else "run"
         raise FileNotFoundError(f"there is no {which} for {env_id} in {parent} (there are: {known}); train one first")
-    return parent / f"{_file_name(env_id)}_{number or max(numbers)}"
+    for wanted in [number] if number else reversed(numbers):
+        folder = parent / f"{_file_name(env_id)}_{wanted}"
+        if number or (folder / holding).is_file():
+            return folder
+    raise FileNotFoundError(f"no run for {env_id} in {parent} has a {holding} (there are: {known}); train one first")
 
 
-def trained_with(agent_file: Path) -> dict[str, Any]:
+def read_config(agent_file: Path) -> dict[str, Any]:
     """Returns the `config.json` beside a saved agent; empty if there is none.
 
     Raises:

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from PIL import Image, ImageSequence
 
 import pamdp_agents
 from pamdp_agents.cli.main import main
-from pamdp_agents.experiments.plots import learning_curve
+from pamdp_agents.experiments.plots import draw_learning_curve
 from pamdp_agents.presets.tuned import tuned_table
 
 PLATFORM = ["--algo", "mpdqn", "--env", "pamdp/Platform-v0"]
@@ -229,7 +230,7 @@ def test_without_matplotlib_only_the_picture_is_missing(
 def test_a_table_without_returns_is_not_drawn(tmp_path: Path) -> None:
     (tmp_path / "progress.csv").write_text("time/total_timesteps\n10\n")
     with pytest.raises(ValueError, match="has no returns to draw"):
-        learning_curve(tmp_path / "progress.csv", tmp_path / "curve.png", "title")
+        draw_learning_curve(tmp_path / "progress.csv", tmp_path / "curve.png", "title")
 
 
 # -------------------------------------------------------------------- evaluate and enjoy
@@ -354,6 +355,15 @@ def test_help_and_the_version_need_no_tensorflow() -> None:
         assert "tensorflow" not in result.stderr
 
 
+def test_an_unknown_environment_is_refused_without_tensorflow() -> None:
+    arguments = ["train", "--algo", "mpdqn", "--env", "pamdp/Platfrm-v0"]
+    command = [sys.executable, "-X", "importtime", "-m", "pamdp_agents", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "Did you mean: `Platform`?" in result.stderr
+    assert "tensorflow" not in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -367,6 +377,8 @@ def test_help_and_the_version_need_no_tensorflow() -> None:
             ["train", *PLATFORM, "--seeds", "2", "-params", "train_freq:(1,'episode')", "gradient_steps:-1"],
             "--seeds: train_freq=(1, 'episode') with gradient_steps=-1 makes another number of updates in each round",
         ),
+        (["train", *PLATFORM, "--env-kwargs", "a:{1}"], "error: --env-kwargs must be values that JSON can hold, got {"),
+        (["train", *PLATFORM, "-params", "gamma:{1}"], "error: --hyperparams must be values that JSON can hold, got {"),
         (["train", *PLATFORM, "-n", "0"], "must be a whole number of at least 1, got '0'"),
         (["train", *PLATFORM, "--env-kwargs", "nonsense:1"], "cannot make the environment 'pamdp/Platform-v0' with"),
         (["train", *PLATFORM, "--gym-packages", "no_such_package"], "cannot import no_such_package"),
@@ -394,6 +406,18 @@ def test_bad_input_is_refused_in_one_line(
 def test_a_log_folder_that_cannot_be_made_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "cannot make" in refused(capsys, "train", *PLATFORM, *QUICK, "-f", str(tmp_path / "file"))
+
+
+def test_a_run_that_was_killed_hides_no_earlier_one(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in (1, 2):
+        (tmp_path / "mpdqn" / f"pamdp-Platform-v0_{number}").mkdir(parents=True)
+    evaluate = ["evaluate", *PLATFORM, "-f", str(tmp_path), "--n-episodes", "5"]
+    assert "has a model.zip (there are: 1, 2)" in refused(capsys, *evaluate)
+    shutil.copy(run / "model.zip", tmp_path / "mpdqn" / "pamdp-Platform-v0_1")
+    assert main(evaluate) == 0
+    assert capsys.readouterr().out.startswith("mean return ")
 
 
 def test_a_damaged_file_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
