@@ -5,31 +5,26 @@ from __future__ import annotations
 import contextlib
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from typing import IO, Any, ClassVar, Self
+from collections.abc import Callable, Generator
+from typing import Any, ClassVar, Self
 
 import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
 from pamdp_agents import callbacks
-from pamdp_agents.base import saved
 from pamdp_agents.base.devices import find_device
-from pamdp_agents.base.environment_bound import EnvironmentBound
 from pamdp_agents.base.policy import Policy
+from pamdp_agents.base.saved import Saved
 from pamdp_agents.checks import check_integer
 from pamdp_agents.environments.adapt import adapt, make_environment
 from pamdp_agents.environments.adapter import Environment
 from pamdp_agents.experience.transition import Decision
 from pamdp_agents.files import export
-from pamdp_agents.files.agent_file import group_by_network
-from pamdp_agents.files.archive import Archive
-from pamdp_agents.learning import parameters
-from pamdp_agents.learning.learner import SEEDS, Learner
+from pamdp_agents.learning.learner import SEEDS
 from pamdp_agents.logger import Logger, configure, configure_run
 from pamdp_agents.presets import pretrained, tuned
 from pamdp_agents.training.loop import Training
-from pamdp_agents.training.progress import Progress
 from pamdp_agents.training.trainee import Trainee
 
 
@@ -45,14 +40,11 @@ def _of_progress(name: str) -> Any:
     return property(get, replace, doc=f"`progress.{name}`, by Stable-Baselines3's name.")
 
 
-class Agent(EnvironmentBound, Trainee):
+class Agent(Saved, Trainee):
     """Base class of the agents: a subclass says what it decides, and what training asks of it (`Trainee`).
 
     Attributes:
-        progress: What is counted: `num_timesteps`, `ep_info_buffer` and more, which the agent has too, by
-            Stable-Baselines3's names.
         logger: Where numbers are logged during `learn`.
-        learner: The weights and the compiled update.
         acting: The deterministic decisions.
     """
 
@@ -74,8 +66,6 @@ class Agent(EnvironmentBound, Trainee):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._tf_device = find_device(self.device)
-        self.progress = Progress(self.stats_window_size)
-        self.learner: Learner
         self.acting: Policy
         self._logger: Logger | None = None
         self._custom_logger = False
@@ -123,10 +113,6 @@ class Agent(EnvironmentBound, Trainee):
     @abstractmethod
     def train(self, updates: int) -> None:
         """Makes updates."""
-
-    def _require_set_up(self, verb: str) -> None:
-        if not self.is_set_up:
-            raise RuntimeError(f"{verb} needs an agent with an environment: call set_env first")
 
     def current_seed(self) -> tuple[int, int]:
         """Returns the seed of the next update's random numbers: another one for each."""
@@ -228,10 +214,10 @@ class Agent(EnvironmentBound, Trainee):
             RuntimeError: The agent has no environment.
             ValueError: The environment returned something that is not finite. The agent can still be saved.
         """
-        training = self.start_learning(
+        rounds = self.start_learning(
             total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
         )
-        with contextlib.closing(training.rounds()) as rounds:
+        with contextlib.closing(rounds):
             for updates in rounds:
                 self.train(updates)
         return self
@@ -244,8 +230,11 @@ class Agent(EnvironmentBound, Trainee):
         tb_log_name: str | None,
         reset_num_timesteps: bool,
         progress_bar: bool,
-    ) -> Training:
-        """Starts or continues a run; returns what does all of `learn`, whose arguments it takes, but the updates."""
+    ) -> Generator[int, None, None]:
+        """Starts or continues a run, with the arguments of `learn`; returns what does all of it but the updates.
+
+        It yields the number of updates where it is time for them, see `Training.rounds`.
+        """
         given = {"self": self, "env": self.env, "total_timesteps": total_timesteps, "callback": callback}
         given |= {"log_interval": log_interval, "tb_log_name": tb_log_name, "progress_bar": progress_bar}
         timesteps, environments = check_integer("total_timesteps", total_timesteps, 1), self.environments
@@ -259,7 +248,7 @@ class Agent(EnvironmentBound, Trainee):
             formats, name = ["stdout"] if self.verbose else [], tb_log_name or type(self).__name__
             self._logger = configure_run(self.tensorboard_log, formats, name, reset_num_timesteps)
         one.init_callback(self)
-        return training
+        return training.rounds()
 
     @property
     def logger(self) -> Logger:
@@ -285,6 +274,10 @@ class Agent(EnvironmentBound, Trainee):
         """Returns what has a state and must not be another agent's, by what it is."""
         return {"environment": getattr(self.env, "unwrapped", self.env), "logger": self._logger}
 
+    def forget_weights(self) -> None:
+        """Lets go of all views of the weights, which have changed."""
+        self.acting.forget_weights()
+
     def flat_weights(self) -> dict[str, np.ndarray]:
         """Returns each network's weights, float32 [size]."""
         return self.learner.weights()
@@ -292,133 +285,6 @@ class Agent(EnvironmentBound, Trainee):
     def frozen_policy(self) -> Callable[[tf.Tensor], Decision]:
         """Returns the deterministic decisions as a function of tensors [n, D], with the weights as constants."""
         return self.acting.frozen()
-
-    def forget_weights(self) -> None:
-        """Lets go of all views of the weights, which have changed."""
-        self.acting.forget_weights()
-
-    def get_parameters(self) -> parameters.Parameters:
-        """Returns a copy of all weights and of the optimiser's state.
-
-        Returns:
-            For each network, `{name: {...}}` its weights, `{name + "_target": {...}}` its target's,
-            `{name + ".optimizer": {...}}` Adam's moments ("m/…", "v/…") and `"step"`; float32 arrays by the Keras
-            names of the weights.
-        """
-        self._require_set_up("get_parameters")
-        return parameters.get_parameters(self.learner)
-
-    def set_parameters(
-        self,
-        load_path_or_dict: str | os.PathLike | Mapping[str, Mapping[str, np.ndarray]],
-        exact_match: bool = True,
-        device: str = "auto",
-    ) -> None:
-        """Replaces weights and optimiser state.
-
-        Args:
-            load_path_or_dict: What `get_parameters` returns, or a saved agent's path.
-            exact_match: Demand all groups; otherwise those not given stay as they are.
-            device: As in Stable-Baselines3; the weights go where the agent already is.
-
-        Raises:
-            ValueError: A group or weight is missing, unknown, of another shape or not finite. Nothing has been
-                changed then.
-        """
-        self._require_set_up("set_parameters")
-        if isinstance(load_path_or_dict, Mapping):
-            given = load_path_or_dict
-        else:
-            given = group_by_network(Archive.read(load_path_or_dict).arrays)
-        parameters.set_parameters(self.learner, given, exact_match)
-        self.forget_weights()
-
-    def save(
-        self,
-        path: str | os.PathLike | IO[bytes],
-        exclude: Iterable[str] | None = None,
-        include: Iterable[str] | None = None,
-    ) -> None:
-        """Saves the agent in one zip file, with all that is needed to continue training but the replay buffer.
-
-        Args:
-            path: Where to; `.zip` is added if it has no suffix. Or a binary file open for writing.
-            exclude: Settings to leave out; the loaded agent has their defaults.
-            include: `["replay_buffer"]` saves it in the same file.
-
-        Raises:
-            ValueError: `exclude` or `include` name something unknown.
-            OSError: The file cannot be written; what was there before is untouched.
-        """
-        self._require_set_up("save")
-        saved.save(self, path, set(exclude or ()), set(include or ()))
-
-    @classmethod
-    def load(
-        cls,
-        path: str | os.PathLike | IO[bytes],
-        env: Environment | str | None = None,
-        device: str = "auto",
-        custom_objects: Mapping[str, Any] | None = None,
-        print_system_info: bool = False,
-        force_reset: bool = True,
-        *,
-        trust: bool = False,
-        **kwargs: Any,
-    ) -> Self:
-        """Loads an agent that `save` wrote. No code in the file is run unless `trust` says so.
-
-        Args:
-            path: The file (`.zip` may be left out), or one open for reading in binary mode.
-            env: Environment to continue in; None: the agent can predict, and be given one by `set_env`.
-            device: Where to run.
-            custom_objects: Settings, by name, to use instead of the saved ones; with these, a setting that the file
-                holds as a pickle need not be unpickled. Names of no setting are ignored, as in Stable-Baselines3.
-            print_system_info: Print the versions the file was saved with and those in use.
-            force_reset: Start a new episode at the next `learn`; False: `env` stands where the saved agent left
-                it.
-            trust: Unpickle the objects in the file. Only for files whose origin you trust: it can run any code.
-            **kwargs: Settings to change, as arguments of the constructor.
-
-        Raises:
-            FileNotFoundError: There is no such file.
-            pamdp_agents.files.SavedFileError: The file is damaged, of a newer format, of another agent, or holds
-                pickled objects and is not trusted.
-            ValueError: The environment's spaces differ from the saved ones, or a setting is wrong.
-        """
-        return saved.load(cls, path, env, device, custom_objects, print_system_info, force_reset, trust, kwargs)
-
-    def progress_state(self) -> dict[str, Any]:
-        """Returns what besides weights is needed to continue training, as JSON can hold it."""
-        rngs = [rng.bit_generator.state for rng in self._rngs]
-        return self.progress.state() | {"rng": rngs, "update_seed": self._update_seed}
-
-    def restore_progress(self, state: dict[str, Any]) -> None:
-        """Takes back what `progress_state` returned.
-
-        Raises:
-            KeyError, TypeError, ValueError: Something in it is missing or wrong.
-        """
-        self.progress.restore(state)
-        for rng, own in zip(self._rngs, state["rng"], strict=True):
-            rng.bit_generator.state = own
-        self._update_seed = check_integer("update_seed", state.get("update_seed", self._update_seed), 0) % SEEDS
-
-    def replay_state(self) -> dict[str, np.ndarray]:
-        """Returns the replay buffer, as arrays.
-
-        Raises:
-            ValueError: The agent has none.
-        """
-        raise ValueError(f"{type(self).__name__} has no replay buffer")
-
-    def restore_replay(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes back what `replay_state` returned.
-
-        Raises:
-            ValueError: The agent has no replay buffer, or another one.
-        """
-        raise ValueError(f"{type(self).__name__} has no replay buffer")
 
 
 def _is_reset(given: Any, space: gym.Space) -> bool:

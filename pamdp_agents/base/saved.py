@@ -1,101 +1,229 @@
-"""How an agent becomes a file, and a file an agent."""
+"""The part of an agent that is about files and weights: `save`, `load`, `get_parameters` and `set_parameters`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import IO, Any, Self
 
+import numpy as np
+
+from pamdp_agents.base.environment_bound import EnvironmentBound
+from pamdp_agents.checks import check_integer
 from pamdp_agents.environments.adapter import Environment
 from pamdp_agents.environments.canonical import check_state
 from pamdp_agents.files.agent_file import AgentFile, group_by_network, read_entries, read_objects, read_spaces
 from pamdp_agents.files.archive import Archive, SavedFileError, versions
+from pamdp_agents.learning import parameters
+from pamdp_agents.learning.learner import SEEDS, Learner
 from pamdp_agents.networks.keras_configs import UnknownObjectError
-
-if TYPE_CHECKING:
-    from pamdp_agents.base.agent import Agent
-
-AgentType = TypeVar("AgentType", bound="Agent")
+from pamdp_agents.training.progress import Progress
 
 
-def save(agent: Agent, path: str | os.PathLike | IO[bytes], exclude: set[str], include: set[str]) -> None:
-    """Saves an agent; see `Agent.save`."""
-    parameters = agent.__signature__.parameters.values()
-    optional = {each.name for each in parameters if each.default is not each.empty}
-    if exclude - optional or include - {"replay_buffer"}:
-        raise ValueError(
-            f"exclude takes settings that have a default ({sorted(optional)}) and include takes ['replay_buffer']; "
-            f"got exclude={sorted(exclude)}, include={sorted(include)}"
-        )
-    plain, objects = ({n: v for n, v in part.items() if n not in exclude} for part in agent.config())
-    arrays = {f"{group}:{name}": w for group, ws in agent.get_parameters().items() for name, w in ws.items()}
-    if agent.env is not None:
-        arrays |= agent.environments.state()
-    AgentFile(
-        agent=type(agent).__name__,
-        env=None if agent.env is None else agent.env_name,
-        settings=plain,
-        observation_space=agent.observation_space,
-        action_space=agent.action_space,
-        progress=agent.progress_state(),
-        arrays=arrays,
-        objects=objects,
-        replay_buffer=agent.replay_state() if "replay_buffer" in include else None,
-    ).write(path)
+class Saved(EnvironmentBound):
+    """The part of an agent that is about files and weights.
 
+    Attributes:
+        progress: What is counted: `num_timesteps`, `ep_info_buffer` and more.
+        learner: The weights and the compiled update.
+    """
 
-def load(
-    agent_class: type[AgentType],
-    path: str | os.PathLike | IO[bytes],
-    env: Environment | str | None,
-    device: str,
-    custom_objects: Mapping[str, Any] | None,
-    print_system_info: bool,
-    force_reset: bool,
-    trust: bool,
-    changed: Mapping[str, Any],
-) -> AgentType:
-    """Loads an agent; see `Agent.load`. `changed` are settings given as arguments."""
-    archive = Archive.read(path)
-    if print_system_info:
-        print(f"saved with {archive.data.get('versions')}\nin use     {versions()}")
-    class_name, names = agent_class.__name__, agent_class.__signature__.parameters.keys()
-    if unknown := changed.keys() - names:
-        raise TypeError(f"{class_name} has no settings {sorted(unknown)}, given to load")
-    given = {name: value for name, value in (custom_objects or {}).items() if name in names} | dict(changed)
-    data = read_entries(archive, path)
-    if data["agent"] != class_name:
-        raise SavedFileError(f"{path} holds an agent of class {data['agent']}: load it with {data['agent']}.load")
-    if unknown := data["settings"].keys() - names:
-        raise SavedFileError(
-            f"{path} holds the settings {sorted(unknown)}, which {class_name} does not have here: it was saved by "
-            f"pamdp-agents {archive.made_by}; load it with that version, and save it without them (exclude)"
-        )
-    objects = read_objects(archive, path, given, trust)
-    try:
-        agent = agent_class(env=None, **(data["settings"] | objects | {"device": device} | given))
-        _restore(agent, archive)
-    except UnknownObjectError as error:
-        raise SavedFileError(f"{path} names what this program does not know: {error}") from error
-    except Exception as error:
-        if given or device != "auto":  # what the caller gave may be at fault, and the error says so
-            raise
-        raise SavedFileError(f"{path} does not fit together, it is damaged: {error!r}") from error
-    if "seed" in given:
-        agent.set_random_seed(given["seed"])
-    if env is not None:
-        agent.set_env(env)
-        agent.environments.next_seed = agent.seed
-        if not force_reset:
-            agent.environments.resume(check_state(archive.arrays, agent.observation_transform.size))
-    return agent
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.progress = Progress(self.stats_window_size)
+        self.learner: Learner
 
+    @abstractmethod
+    def forget_weights(self) -> None:
+        """Lets go of all views of the weights, which have changed."""
 
-def _restore(agent: Agent, archive: Archive) -> None:
-    """Fills an agent that has only settings with what the file holds; raises anything if the file is damaged."""
-    agent.set_up(*read_spaces(archive))
-    agent.set_parameters(group_by_network(archive.arrays))
-    agent.restore_progress(archive.data["progress"])
-    check_state(archive.arrays, agent.observation_transform.size)
-    if archive.replay_buffer is not None:
-        agent.restore_replay(archive.replay_buffer)
+    def get_parameters(self) -> parameters.Parameters:
+        """Returns a copy of all weights and of the optimiser's state.
+
+        Returns:
+            For each network, `{name: {...}}` its weights, `{name + "_target": {...}}` its target's,
+            `{name + ".optimizer": {...}}` Adam's moments ("m/…", "v/…") and `"step"`; float32 arrays by the Keras
+            names of the weights.
+        """
+        self._require_set_up("get_parameters")
+        return parameters.get_parameters(self.learner)
+
+    def set_parameters(
+        self,
+        load_path_or_dict: str | os.PathLike | Mapping[str, Mapping[str, np.ndarray]],
+        exact_match: bool = True,
+        device: str = "auto",
+    ) -> None:
+        """Replaces weights and optimiser state.
+
+        Args:
+            load_path_or_dict: What `get_parameters` returns, or a saved agent's path.
+            exact_match: Demand all groups; otherwise those not given stay as they are.
+            device: As in Stable-Baselines3; the weights go where the agent already is.
+
+        Raises:
+            ValueError: A group or weight is missing, unknown, of another shape or not finite. Nothing has been
+                changed then.
+        """
+        self._require_set_up("set_parameters")
+        if isinstance(load_path_or_dict, Mapping):
+            given = load_path_or_dict
+        else:
+            given = group_by_network(Archive.read(load_path_or_dict).arrays)
+        parameters.set_parameters(self.learner, given, exact_match)
+        self.forget_weights()
+
+    def save(
+        self,
+        path: str | os.PathLike | IO[bytes],
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """Saves the agent in one zip file, with all that is needed to continue training but the replay buffer.
+
+        Args:
+            path: Where to; `.zip` is added if it has no suffix. Or a binary file open for writing.
+            exclude: Settings to leave out; the loaded agent has their defaults.
+            include: `["replay_buffer"]` saves it in the same file.
+
+        Raises:
+            ValueError: `exclude` or `include` name something unknown.
+            OSError: The file cannot be written; what was there before is untouched.
+        """
+        self._require_set_up("save")
+        excluded, included = set(exclude or ()), set(include or ())
+        parameters = self.__signature__.parameters.values()
+        optional = {each.name for each in parameters if each.default is not each.empty}
+        if excluded - optional or included - {"replay_buffer"}:
+            raise ValueError(
+                f"exclude takes settings that have a default ({sorted(optional)}) and include takes ['replay_buffer']; "
+                f"got exclude={sorted(excluded)}, include={sorted(included)}"
+            )
+        plain, objects = ({n: v for n, v in part.items() if n not in excluded} for part in self.config())
+        arrays = {f"{group}:{name}": w for group, ws in self.get_parameters().items() for name, w in ws.items()}
+        if self.env is not None:
+            arrays |= self.environments.state()
+        AgentFile(
+            agent=type(self).__name__,
+            env=None if self.env is None else self.env_name,
+            settings=plain,
+            observation_space=self.observation_space,
+            action_space=self.action_space,
+            progress=self.progress_state(),
+            arrays=arrays,
+            objects=objects,
+            replay_buffer=self.replay_state() if "replay_buffer" in included else None,
+        ).write(path)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike | IO[bytes],
+        env: Environment | str | None = None,
+        device: str = "auto",
+        custom_objects: Mapping[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        *,
+        trust: bool = False,
+        **kwargs: Any,
+    ) -> Self:
+        """Loads an agent that `save` wrote. No code in the file is run unless `trust` says so.
+
+        Args:
+            path: The file (`.zip` may be left out), or one open for reading in binary mode.
+            env: Environment to continue in; None: the agent can predict, and be given one by `set_env`.
+            device: Where to run.
+            custom_objects: Settings, by name, to use instead of the saved ones; with these, a setting that the file
+                holds as a pickle need not be unpickled. Names of no setting are ignored, as in Stable-Baselines3.
+            print_system_info: Print the versions the file was saved with and those in use.
+            force_reset: Start a new episode at the next `learn`; False: `env` stands where the saved agent left
+                it.
+            trust: Unpickle the objects in the file. Only for files whose origin you trust: it can run any code.
+            **kwargs: Settings to change, as arguments of the constructor.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            pamdp_agents.files.SavedFileError: The file is damaged, of a newer format, of another agent, or holds
+                pickled objects and is not trusted.
+            ValueError: The environment's spaces differ from the saved ones, or a setting is wrong.
+        """
+        archive = Archive.read(path)
+        if print_system_info:
+            print(f"saved with {archive.data.get('versions')}\nin use     {versions()}")
+        class_name, names = cls.__name__, cls.__signature__.parameters.keys()
+        if unknown := kwargs.keys() - names:
+            raise TypeError(f"{class_name} has no settings {sorted(unknown)}, given to load")
+        given = {name: value for name, value in (custom_objects or {}).items() if name in names} | kwargs
+        data = read_entries(archive, path)
+        if data["agent"] != class_name:
+            raise SavedFileError(f"{path} holds an agent of class {data['agent']}: load it with {data['agent']}.load")
+        if unknown := data["settings"].keys() - names:
+            raise SavedFileError(
+                f"{path} holds the settings {sorted(unknown)}, which {class_name} does not have here: it was saved by "
+                f"pamdp-agents {archive.made_by}; load it with that version, and save it without them (exclude)"
+            )
+        objects = read_objects(archive, path, given, trust)
+        try:
+            agent = cls(env=None, **(data["settings"] | objects | {"device": device} | given))
+            agent._restore(archive)
+        except UnknownObjectError as error:
+            raise SavedFileError(f"{path} names what this program does not know: {error}") from error
+        except Exception as error:
+            if given or device != "auto":  # what the caller gave may be at fault, and the error says so
+                raise
+            raise SavedFileError(f"{path} does not fit together, it is damaged: {error!r}") from error
+        if "seed" in given:
+            agent.set_random_seed(given["seed"])
+        if env is not None:
+            agent.set_env(env)
+            agent.environments.next_seed = agent.seed
+            if not force_reset:
+                agent.environments.resume(check_state(archive.arrays, agent.observation_transform.size))
+        return agent
+
+    def progress_state(self) -> dict[str, Any]:
+        """Returns what besides weights is needed to continue training, as JSON can hold it."""
+        rngs = [rng.bit_generator.state for rng in self._rngs]
+        return self.progress.state() | {"rng": rngs, "update_seed": self._update_seed}
+
+    def restore_progress(self, state: dict[str, Any]) -> None:
+        """Takes back what `progress_state` returned.
+
+        Raises:
+            KeyError, TypeError, ValueError: Something in it is missing or wrong.
+        """
+        self.progress.restore(state)
+        for rng, own in zip(self._rngs, state["rng"], strict=True):
+            rng.bit_generator.state = own
+        self._update_seed = check_integer("update_seed", state.get("update_seed", self._update_seed), 0) % SEEDS
+
+    def replay_state(self) -> dict[str, np.ndarray]:
+        """Returns the replay buffer, as arrays.
+
+        Raises:
+            ValueError: The agent has none.
+        """
+        raise ValueError(f"{type(self).__name__} has no replay buffer")
+
+    def restore_replay(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes back what `replay_state` returned.
+
+        Raises:
+            ValueError: The agent has no replay buffer, or another one.
+        """
+        raise ValueError(f"{type(self).__name__} has no replay buffer")
+
+    def _restore(self, archive: Archive) -> None:
+        """Fills an agent that has only settings with what the file holds; raises anything if the file is damaged."""
+        self.set_up(*read_spaces(archive))
+        self.set_parameters(group_by_network(archive.arrays))
+        self.restore_progress(archive.data["progress"])
+        check_state(archive.arrays, self.observation_transform.size)
+        if archive.replay_buffer is not None:
+            self.restore_replay(archive.replay_buffer)
+
+    def _require_set_up(self, verb: str) -> None:
+        if not self.is_set_up:
+            raise RuntimeError(f"{verb} needs an agent with an environment: call set_env first")

@@ -121,7 +121,7 @@ def train_together(
         pool = stack.enter_context(ThreadPoolExecutor(1))
         bar = stack.enter_context(tqdm(total=total, unit=" steps", disable=not progress_bar))
         trainings = [
-            agent.start_learning(total_timesteps, one, log_interval, tb_log_name, reset_num_timesteps, False).rounds()
+            agent.start_learning(total_timesteps, one, log_interval, tb_log_name, reset_num_timesteps, False)
             for agent, one in zip(agents, callbacks, strict=True)
         ]
         for training in trainings:

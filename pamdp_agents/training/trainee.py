@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Generator, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -13,9 +13,6 @@ from pamdp_agents.environments.canonical import CanonicalEnvironments, Step
 from pamdp_agents.experience.transition import Decision
 from pamdp_agents.learning.learner import Learner
 from pamdp_agents.training.progress import Progress
-
-if TYPE_CHECKING:
-    from pamdp_agents.training.loop import Training
 
 
 class Round(NamedTuple):
@@ -65,8 +62,11 @@ class Trainee(Protocol):
         tb_log_name: str | None,
         reset_num_timesteps: bool,
         progress_bar: bool,
-    ) -> Training:
-        """Starts or continues a run; returns what does all of `learn`, whose arguments it takes, but the updates."""
+    ) -> Generator[int, None, None]:
+        """Starts or continues a run, with the arguments of `learn`; returns what does all of it but the updates.
+
+        It yields the number of updates where it is time for them.
+        """
 
     @property
     @abstractmethod
