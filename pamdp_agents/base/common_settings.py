@@ -32,7 +32,8 @@ class CommonSettings(AgentArguments, kw_only=False):
     policy_kwargs: dict[str, Any] | None = setting(
         default=None,
         text="""`net_arch` (hidden units: a list for both networks, or `{"pi": [...], "qf": [...]}`; default [256]),
-        `activation_fn` (default "relu"), `q_output_initializer` and `actor_output_initializer` (Keras initialisers, or
+        `activation_fn` (a Keras name or function, or `{"name": "leaky_relu", "negative_slope": 0.01}`; default "relu"),
+        `q_output_initializer` and `actor_output_initializer` (Keras initialisers, or
         their configurations), `features_extractor` (a Keras model of your own, in place of the policy's, that maps
         observations [n, ...] to features [n, F]; or its configuration).""",
         kind=Kind(lambda name, value: dict(value or {}), serialize_policy_kwargs),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
+
+from pamdp_agents.checks import check_range
 
 Array = np.ndarray
 
@@ -26,8 +29,39 @@ TORCH_ACTIVATIONS = {
 }
 
 
-def get_activation(activation_fn: str | Callable) -> Callable:
-    """Returns the function of a Keras name or of a PyTorch class, or the function given."""
+class LeakyReLU:
+    """Leaky ReLU of any slope: `activation_fn={"name": "leaky_relu", "negative_slope": 0.01}`.
+
+    Args:
+        negative_slope: The slope below 0, in [0, 1].
+    """
+
+    def __init__(self, negative_slope: float = 0.2):
+        self.negative_slope = float(check_range("negative_slope", negative_slope, at_least=0, to=1))
+
+    def __call__(self, h: tf.Tensor) -> tf.Tensor:
+        """Returns h where it is above 0, negative_slope·h elsewhere."""
+        return tf.nn.leaky_relu(h, self.negative_slope)
+
+    def numpy(self, h: Array) -> Array:
+        """Returns the same in NumPy, in place."""
+        return np.maximum(h, np.float32(self.negative_slope) * h, out=h)
+
+
+def get_activation(activation_fn: str | Mapping[str, Any] | Callable) -> Callable:
+    """Returns the function of a Keras name or of a PyTorch class, a leaky ReLU of a configuration, or what was given.
+
+    Raises:
+        TypeError: It is none of these.
+        ValueError: It is a class of `torch.nn`, or a configuration, that is not known here.
+    """
+    if isinstance(activation_fn, Mapping):
+        if activation_fn.keys() != {"name", "negative_slope"} or activation_fn["name"] != "leaky_relu":
+            raise ValueError(
+                'activation_fn as a dict must be {"name": "leaky_relu", "negative_slope": a number}, got '
+                f"{dict(activation_fn)!r}"
+            )
+        return LeakyReLU(activation_fn["negative_slope"])
     if not isinstance(activation_fn, str) and not callable(activation_fn):
         raise TypeError(f"activation_fn must be the name of a Keras activation or a function, got {activation_fn!r}")
     return keras.activations.get(keras_name(activation_fn))
@@ -51,4 +85,6 @@ def keras_name(activation_fn: Any) -> Any:
 
 def numpy_activation(activation: Callable) -> Callable[[Array], Array] | None:
     """Returns an activation's NumPy form, or None."""
+    if isinstance(activation, LeakyReLU):
+        return activation.numpy
     return next((numpy for function, numpy in NUMPY_ACTIVATIONS.items() if function is activation), None)
