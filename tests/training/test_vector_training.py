@@ -159,7 +159,7 @@ def test_more_updates_than_fit_in_one_call_are_made_in_several():
     env = Corridor(length=100)
     agent = MPDQN("MlpPolicy", env, train_freq=(1, "episode"), gradient_steps=-1, learning_starts=0, **SMALL)
     agent.learn(100)
-    assert agent._n_updates == 100 == agent.learner.unload().step
+    assert agent._n_updates == 100 == agent.learner.unload().networks["q"].updates
     assert agent.learner.traces == 1
     fixed = MPDQN("MlpPolicy", Corridor(length=100), train_freq=100, gradient_steps=100, learning_starts=0, **SMALL)
     fixed.learn(100)
