@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -76,3 +77,25 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> Any:
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
     return value
+
+
+def check_mapping(name: str, value: Any) -> dict[str, Any]:
+    """Returns a copy of a dict after checking that it is one, and that its keys are texts.
+
+    Raises:
+        TypeError: It is not.
+    """
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise TypeError(f"{name} must be a dict whose keys are texts, got {value!r}")
+    return dict(value)
+
+
+def check_path(name: str, value: Any) -> str:
+    """Returns a path as text after checking that it is one.
+
+    Raises:
+        TypeError: It is not.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name} must be a path, got {value!r}")
+    return os.fspath(value)

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from pamdp_agents import strategies
 from pamdp_agents.base.off_policy import OffPolicyAgent
-from pamdp_agents.base.settings import Kind, choice, number, optional, schedule, setting
+from pamdp_agents.base.settings import Kind, choice, mapping, number, optional, schedule, setting
 from pamdp_agents.experience.transition import Transition
 from pamdp_agents.learning.losses import LOSSES, fractions
 from pamdp_agents.learning.optimizers import adam, clip_by_norm, polyak
@@ -57,6 +57,7 @@ class ActorCriticAgent(OffPolicyAgent):
         default=None,
         text="""Fixed linear map from the scaled observation to initial parameters, added to the actor's output and
         never trained: `{"bias": [P], "weight": [P, D]}`.""",
+        kind=optional(mapping()),
     )
 
     rate_names: ClassVar[tuple[str, ...]] = ("learning_rate", "actor_learning_rate")

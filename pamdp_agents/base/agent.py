@@ -235,13 +235,13 @@ class Agent(Saved, Trainee):
 
         It yields the number of updates where it is time for them, see `Training.rounds`.
         """
-        given = {"self": self, "env": self.env, "total_timesteps": total_timesteps, "callback": callback}
-        given |= {"log_interval": log_interval, "tb_log_name": tb_log_name, "progress_bar": progress_bar}
         timesteps, environments = check_integer("total_timesteps", total_timesteps, 1), self.environments
-        both = [callback, callbacks.ProgressBarCallback()] if progress_bar else callback
-        one = callbacks.as_callback(both)
-        training = Training(self, one, log_interval, given | {"reset_num_timesteps": reset_num_timesteps})
+        log_interval = None if log_interval is None else check_integer("log_interval", log_interval, 1)
+        one = callbacks.as_callback([callback, callbacks.ProgressBarCallback()] if progress_bar else callback)
         self.progress.start(timesteps, reset_num_timesteps)
+        given = {"self": self, "env": self.env, "total_timesteps": self.progress.total_timesteps, "callback": callback}
+        given |= {"log_interval": log_interval, "tb_log_name": tb_log_name, "progress_bar": progress_bar}
+        training = Training(self, one, log_interval, given | {"reset_num_timesteps": reset_num_timesteps})
         if reset_num_timesteps or environments.observations is None:
             environments.reset(self.num_timesteps)
         if not self._custom_logger:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-from pamdp_agents.base.settings import HasSettings, Kind, choice, integer, optional, setting
-from pamdp_agents.checks import check_bool
+from pamdp_agents.base.settings import HasSettings, Kind, choice, integer, optional, path, setting
+from pamdp_agents.checks import check_bool, check_mapping
 from pamdp_agents.environments.adapter import Environment
 from pamdp_agents.networks import features
 from pamdp_agents.networks.policy_kwargs import serialize_policy_kwargs
@@ -36,13 +35,13 @@ class CommonSettings(AgentArguments, kw_only=False):
         `q_output_initializer` and `actor_output_initializer` (Keras initialisers, or
         their configurations), `features_extractor` (a Keras model of your own, in place of the policy's, that maps
         observations [n, ...] to features [n, F]; or its configuration).""",
-        kind=Kind(lambda name, value: dict(value or {}), serialize_policy_kwargs),
+        kind=Kind(lambda name, value: check_mapping(name, value or {}), serialize_policy_kwargs),
     )
     stats_window_size: int = setting(
         default=100, text="Episodes over which the logged returns are averaged.", kind=integer(1)
     )
     tensorboard_log: str | None = setting(
-        default=None, text="Folder for TensorBoard's logs, or None.", kind=optional(Kind(lambda name, v: os.fspath(v)))
+        default=None, text="Folder for TensorBoard's logs, or None.", kind=optional(path())
     )
     verbose: int = setting(default=0, text="0 silent, 1 prints the settings and the log table.", kind=integer(0))
     seed: int | None = setting(

@@ -14,7 +14,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, dataclass_transform
 
 from pamdp_agents import schedules
-from pamdp_agents.checks import check_bool, check_choice, check_integer, check_range
+from pamdp_agents.checks import (
+    check_bool,
+    check_choice,
+    check_integer,
+    check_mapping,
+    check_path,
+    check_range,
+)
 from pamdp_agents.files.archive import is_plain
 
 REQUIRED = inspect.Parameter.empty
@@ -87,6 +94,20 @@ def choice(*choices: str) -> Kind:
 def flag() -> Kind:
     """Returns the kind of truth values."""
     return Kind(check_bool)
+
+
+def mapping(write: Callable[[Any], Any] = lambda value: value) -> Kind:
+    """Returns the kind of dicts, which are copied.
+
+    Args:
+        write: As of `Kind`.
+    """
+    return Kind(check_mapping, write)
+
+
+def path() -> Kind:
+    """Returns the kind of paths, which are kept as text."""
+    return Kind(check_path)
 
 
 def optional(kind: Kind) -> Kind:

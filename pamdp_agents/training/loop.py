@@ -6,7 +6,6 @@ from collections.abc import Generator, Mapping
 from typing import Any
 
 from pamdp_agents.callbacks import BaseCallback
-from pamdp_agents.checks import check_integer
 from pamdp_agents.experience.transition import Decision
 from pamdp_agents.training.trainee import Trainee
 
@@ -25,7 +24,7 @@ class Training:
         self, trainee: Trainee, callback: BaseCallback, log_interval: int | None, given: Mapping[str, Any]
     ) -> None:
         self._trainee, self._callback = trainee, callback
-        self._log_interval = None if log_interval is None else check_integer("log_interval", log_interval, 1)
+        self._log_interval = log_interval
         self._locals = dict(given)
         self._steps = self._episodes = 0  # of this round
 

@@ -8,13 +8,13 @@ import warnings
 import gymnasium as gym
 import numpy as np
 import pytest
-from environments import Corridor
 from stable_baselines3 import TD3
 from stable_baselines3.common import callbacks as sb3
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from toy_environments import Corridor
 
 from pamdp_agents import MPDQN, FlattenHybridAction, callbacks
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import torch
-from environments import Target
+from toy_environments import Target
 
 from pamdp_agents import MPDQN
 from pamdp_agents.networks.activations import TORCH_ACTIVATIONS

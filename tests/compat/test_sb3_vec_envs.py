@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from environments import Corridor, Numbered, Target
 from gymnasium.envs.registration import EnvSpec
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -18,6 +17,7 @@ from stable_baselines3.common.vec_env import (
     VecMonitor,
     VecNormalize,
 )
+from toy_environments import Corridor, Numbered, Target
 
 from pamdp_agents import MPDQN
 

@@ -82,7 +82,12 @@ def test_agents_trained_together_are_those_trained_alone(agent_class, trained, t
     for one, other in zip(together, [trained, trained_with_seed_1], strict=True):
         assert type(one) is agent_class
         assert one.num_timesteps == STEPS
-        assert differences(one.get_parameters(), other.get_parameters()) == []
+        others = other.get_parameters()
+        for group, weights in one.get_parameters().items():
+            for name, values in weights.items():  # one compiled call rounds as another one does, or nearly so
+                np.testing.assert_allclose(
+                    values, others[group][name], rtol=1e-4, atol=1e-6, err_msg=f"{group}: {name}"
+                )
         assert [e["r"] for e in one.ep_info_buffer] == [e["r"] for e in other.ep_info_buffer]
 
 

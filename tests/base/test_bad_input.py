@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import tensorflow as tf
-from environments import Corridor, Target
+from toy_environments import Corridor, Target
 
 from pamdp_agents import MPDQN, PDQN
 

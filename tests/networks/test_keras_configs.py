@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from environments import Target
 from keras.src.saving.serialization_lib import SafeModeScope
+from toy_environments import Target
 
 from pamdp_agents import PDQN
 from pamdp_agents.files import SavedFileError

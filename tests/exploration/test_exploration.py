@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from environments import Corridor, Target
+from toy_environments import Corridor, Target
 
 from pamdp_agents import MPDQN, exploration
 from pamdp_agents.experience.transition import Decision

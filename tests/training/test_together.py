@@ -5,7 +5,7 @@ import copy
 import gymnasium as gym
 import numpy as np
 import pytest
-from environments import Corridor, Target
+from toy_environments import Corridor, Target
 
 from pamdp_agents import MPDQN, PDQN
 from pamdp_agents.callbacks import BaseCallback

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from environments import Pictures, Target
 from gymnasium import spaces
+from toy_environments import Pictures, Target
 
 from pamdp_agents import MPDQN, PDQN
 from pamdp_agents.networks import keras_configs

@@ -11,7 +11,7 @@ import tensorflow as tf
 from pamdp_agents import MPDQN, PDQN
 from pamdp_agents.experience.transition import TransitionLayout
 
-RECORDED = json.loads((Path(__file__).parent / "data" / "updates.json").read_text())
+RECORDED = json.loads((Path(__file__).parents[1] / "data" / "updates.json").read_text())
 TOLERANCE = 1e-5
 
 

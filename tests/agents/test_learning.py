@@ -6,7 +6,7 @@ import sys
 import gymnasium as gym
 import numpy as np
 import pytest
-from environments import Corridor, Target
+from toy_environments import Corridor, Target
 
 from pamdp_agents import MPDQN, PDQN
 from pamdp_agents.strategies import STRATEGIES

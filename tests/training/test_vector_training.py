@@ -5,9 +5,9 @@ from functools import partial
 import gymnasium as gym
 import numpy as np
 import pytest
-from environments import Corridor, Numbered, Target
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
+from toy_environments import Corridor, Numbered, Target
 
 from pamdp_agents import MPDQN
 from pamdp_agents.callbacks import BaseCallback

@@ -3,8 +3,8 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from environments import Corridor, Numbered, Target
 from gymnasium.wrappers import TimeLimit
+from toy_environments import Corridor, Numbered, Target
 
 from pamdp_agents import MPDQN
 from pamdp_agents.environments.single_as_vec_env import SingleVecEnv

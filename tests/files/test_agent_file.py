@@ -10,8 +10,8 @@ import cloudpickle
 import keras
 import numpy as np
 import pytest
-from environments import Corridor, Target
 from gymnasium import spaces
+from toy_environments import Corridor, Target
 
 from pamdp_agents import MPDQN, PDQN
 from pamdp_agents.exploration import GaussianNoise
