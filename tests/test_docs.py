@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pamdp_agents import MPDQN, PDQN, strategies
+from pamdp_agents import PDQN, strategies
+from pamdp_agents.agents import AGENTS, agent_class
 from pamdp_agents.benchmark.__main__ import make_parser
 from pamdp_agents.cli import arguments, main
+from pamdp_agents.files.agent_file import ENTRIES
+from pamdp_agents.files.archive import MEMBERS
 
 ROOT = Path(__file__).parents[1]
-PAGES = {path.relative_to(ROOT).as_posix(): path for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
+PAGES = {path.relative_to(ROOT).as_posix(): path for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")))}
 TEXTS = {name: path.read_text(encoding="utf-8") for name, path in PAGES.items()}
 N_TIMESTEPS = 600  # the code of the pages is run as it is, but for longer trainings, which are cut to this
 
@@ -63,6 +66,21 @@ def section(page, title):
     found = re.search(rf"^## {title}$\n(.*?)(?=^## |\Z)", TEXTS[page], re.MULTILINE | re.DOTALL)
     assert found, f"{page} has no section {title!r}"
     return found[1]
+
+
+def table(text, header):
+    """The rows of the table with these columns: a list of cells each."""
+    found = re.search(rf"^\| {re.escape(' | '.join(header))} \|\n\|[-|]+\|\n((?:\|.*\|\n)+)", text, re.MULTILINE)
+    assert found, f"there is no table with the columns {header}"
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in found[1].splitlines()]
+
+
+def agent_page(name):
+    return f"docs/agents/{name}.md"
+
+
+def make_agent(name, env="pamdp/Platform-v0", **settings):
+    return agent_class(name)("MlpPolicy", env, buffer_size=50, seed=0, **settings)
 
 
 # -------------------------------------------------------------------- code
@@ -122,9 +140,12 @@ def test_every_link_and_picture_of_a_page_exists(page):
         assert not anchor or anchor in anchors(path.read_text(encoding="utf-8")), f"{page} links {target}: no heading"
 
 
-def test_the_readme_links_every_page():
+def test_a_readme_links_every_page():
     for page in PAGES:
-        assert page == "README.md" or f"]({page})" in TEXTS["README.md"], page
+        folder, _, name = page.rpartition("/")
+        own = f"{folder}/README.md"
+        linked = own in PAGES and name != "README.md" and f"]({name})" in TEXTS[own]
+        assert page == "README.md" or linked or f"]({page})" in TEXTS["README.md"], page
 
 
 def commands(program):
@@ -146,6 +167,13 @@ def test_a_command_parses(page, words):
 @pytest.mark.parametrize("page, words", [each for each in commands("python") if "pamdp_agents.benchmark" in each[1]])
 def test_a_command_of_the_benchmarks_parses(page, words):
     assert make_parser().parse_args(words[words.index("pamdp_agents.benchmark") + 1 :]).entries
+
+
+@pytest.mark.parametrize("page", [name for name, text in TEXTS.items() if "pytest tests/" in text])
+def test_the_tests_that_a_page_runs_exist(page):
+    for files in re.findall(r"pytest ((?:tests/[\w/]+\.py ?)+)", TEXTS[page]):
+        for file in files.split():
+            assert (ROOT / file).is_file(), file
 
 
 def test_every_option_of_the_benchmarks_is_on_its_page(capsys):
@@ -180,32 +208,126 @@ def test_the_settings_for_rl_zoo_are_those_of_the_example():
 # -------------------------------------------------------------------- tables
 
 
-@pytest.mark.parametrize("agent", [PDQN, MPDQN])
-def test_the_settings_table_has_every_argument_with_its_default(agent):
-    rows = re.findall(r"^\| `(\w+)` \| (.+?) \|", section("docs/agents.md", "Settings"), re.MULTILINE)
-    documented = {
-        name: default if default == "required" else ast.literal_eval(default.strip("`")) for name, default in rows
-    }
-    parameters = inspect.signature(agent).parameters.values()
-    required = inspect.Parameter.empty
-    assert documented == {p.name: "required" if p.default is required else p.default for p in parameters}
+SETTINGS = ("Setting", "Default", "Meaning", "Agents")
 
 
-def test_the_metrics_table_has_every_metric():
-    documented = re.findall(r"`train/(\w+)`", section("docs/agents.md", "Logged metrics"))
-    assert documented == [*PDQN.metric_names, *PDQN.rate_names, "n_updates"]
+def settings_rows():
+    return table(section("docs/agents/settings.md", "All settings"), SETTINGS)
 
 
-def test_the_metrics_table_has_every_key_that_is_logged():
-    agent = MPDQN("MlpPolicy", "pamdp/Platform-v0", learning_starts=5, batch_size=4, buffer_size=50)
+@pytest.mark.parametrize("name", AGENTS)
+def test_the_settings_table_has_every_setting_with_its_default_and_meaning(name):
+    documented = []
+    for setting, default, meaning, agents in settings_rows():
+        if agents == "all" or f"`{AGENTS[name]}`" in agents.split(", "):
+            default = inspect.Parameter.empty if default == "required" else ast.literal_eval(default.strip("`"))
+            documented.append((setting.strip("`"), default, meaning))
+    declared = agent_class(name).declared_settings
+    assert documented == [
+        (setting, declared[setting].default, declared[setting].text)
+        for setting in inspect.signature(agent_class(name)).parameters
+    ]
+
+
+def test_the_settings_table_names_agents_that_there_are():
+    for setting, _, _, agents in settings_rows():
+        named = [agent.strip("`") for agent in agents.split(", ")]
+        assert agents == "all" or (set(named) < set(AGENTS.values()) and len(set(named)) == len(named)), setting
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_a_setting_that_the_page_says_goes_by_name_only_does(name):
+    # "All but `policy`, `env` and those from `learning_rate` to `device` can be given by name only."
+    parameters = inspect.signature(agent_class(name)).parameters.values()
+    by_position = [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
+    assert by_position[:3] == ["policy", "env", "learning_rate"] and by_position[-1] == "device"
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_every_agent_has_a_page_that_the_list_of_agents_links(name):
+    page = agent_page(name)
+    assert page in PAGES
+    linked = {row[0]: row[-1] for row in table(TEXTS["docs/agents/README.md"], AGENTS_COLUMNS)}
+    assert f"]({name}.md)" in linked[f"`{AGENTS[name]}`"]
+    assert f"`{AGENTS[name]}`" in TEXTS[page] and f"`--algo {name}`" in TEXTS[page]
+    for title in ("Equations", "Networks", "Implementation details", "Logged metrics", "Results"):
+        assert section(page, title).strip(), title
+    assert re.search(r"^## What differs from the paper", TEXTS[page], re.MULTILINE)
+    assert re.search(r"\]\(https://arxiv.org/abs/", TEXTS[page])
+    assert blocks(page, "bash"), "it says how its results are repeated"
+    assert f"`{name}`" in section("docs/command_line.md", "train")
+
+
+AGENTS_COLUMNS = ("Agent", "Q-network or critic", "Choose it when", "Page")
+
+
+def test_the_list_of_agents_has_those_that_there_are():
+    listed = [row[0].strip("`") for row in table(TEXTS["docs/agents/README.md"], AGENTS_COLUMNS)]
+    assert sorted(listed) == sorted(AGENTS.values())
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_the_implementation_details_are_numbered_through(name):
+    numbers = re.findall(r"^(\d+)\. \*\*", section(agent_page(name), "Implementation details"), re.MULTILINE)
+    assert list(map(int, numbers)) == list(range(1, len(numbers) + 1)) and len(numbers) >= 10
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_the_sizes_of_the_networks_are_those_on_the_page(name):
+    rows = table(section(agent_page(name), "Networks"), ("Environment", "D", "K", "P", "Q-network", "actor"))
+    assert len(rows) == 2
+    for env, *numbers in rows:
+        agent = make_agent(name, env.strip("`"))
+        space = agent.parameterized_space
+        sizes = [agent.networks[network].size for network in ("q", "actor")]
+        assert [int(number.replace(",", "")) for number in numbers] == [
+            agent.observation_transform.size,
+            space.n,
+            space.parameter_size,
+            *sizes,
+        ]
+
+
+METRICS = ("Key", "Meaning", "How to read it")
+
+
+def metrics_rows(name):
+    """The keys that each row of an agent's page explains, and the rest of the row."""
+    rows = table(section(agent_page(name), "Logged metrics"), METRICS)
+    return [(re.findall(r"`([\w/]+)`", keys), cells) for keys, *cells in rows]
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_the_metrics_table_of_an_agent_has_every_metric(name):
+    documented = [key for keys, _ in metrics_rows(name) for key in keys if key.startswith("train/")]
+    kind = agent_class(name)
+    assert documented == [f"train/{metric}" for metric in (*kind.metric_names, *kind.rate_names, "n_updates")]
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_the_metrics_table_of_an_agent_explains_every_key_that_is_logged(name):
+    agent = make_agent(name, learning_starts=5, batch_size=4, policy_kwargs={"net_arch": [4]})
     agent.learn(10, log_interval=None)
-    agent.ep_success_buffer.append(True)
-    keys = []
-    agent.logger.dump = lambda step: keys.extend(agent.logger.name_to_value)
+    agent.progress.ep_success_buffer.append(True)
+    logged = []
+    agent.logger.dump = lambda step: logged.extend(agent.logger.name_to_value)
     agent.dump_logs()
-    assert len(keys) > 10
-    for key in keys:
-        assert f"| `{key}`" in section("docs/agents.md", "Logged metrics"), key
+    assert len(logged) > 10
+    explained = {key: meaning for keys, (meaning, _) in metrics_rows(name) for key in keys}
+    for key in logged:
+        assert explained.get(key), key
+    for key in explained:
+        assert key in logged or key.startswith("eval/"), f"{key} is not logged"
+    for keys, (_, reading) in metrics_rows(name):
+        assert reading or keys[0].startswith("time/"), f"{keys} lacks how to read it"
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_what_agents_log_alike_is_explained_alike(name):
+    def shared(name):
+        return [(keys, cells) for keys, cells in metrics_rows(name) if not keys[0].startswith("train/")]
+
+    assert shared(name) == shared("pdqn")
 
 
 def test_the_strategies_table_has_every_strategy():
@@ -214,19 +336,21 @@ def test_the_strategies_table_has_every_strategy():
 
 
 def test_the_saved_files_table_has_every_member_and_entry():
-    from pamdp_agents.base.saveable import _ENTRIES
-
     page = section("docs/files.md", "What is in the zip")
-    for name in (
-        "data.json",
-        "arrays.npz",
-        "replay_buffer.npz",
-        "objects.pkl",
-        "format_version",
-        "versions",
-        *_ENTRIES,
-    ):
+    for name in (*MEMBERS, "format_version", "versions", *ENTRIES):
         assert f"`{name}`" in page, name
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_the_saved_files_page_has_every_part_of_a_replay_buffer_and_of_the_progress(name):
+    page = section("docs/files.md", "What is in the zip")
+    agent = make_agent(name)
+    parts = [part for row in table(page, ("Member", "Content")) for part in re.findall(r"`(\w+)`", row[0])]
+    saved = list(agent.replay_state())
+    assert set(saved) <= set(parts)
+    assert set(parts) - set(saved) <= {extra for other in AGENTS for extra in make_agent(other).extras()}
+    [progress] = re.findall(r"^\* `progress`: (.*?)\n\n", page, re.MULTILINE | re.DOTALL)
+    assert set(agent.progress_state()) <= set(re.findall(r"`(\w+)`", progress))
 
 
 def test_the_description_table_has_every_entry_of_an_exported_policy(tmp_path):

@@ -25,7 +25,7 @@ class TrainingBenchmark:
     """Environment, acting, storing and updates of one agent, of the published size where there is one.
 
     Args:
-        algorithm: Class name of the agent, `"MPDQN"` or `"PDQN"`.
+        algorithm: Class name of the agent, such as `"MPDQN"`.
         env_id: The environment.
         n_envs: Number of environments.
         train_freq: Steps of all environments between two rounds of updates.

@@ -239,7 +239,7 @@ def _only(values: Any) -> Any:
 
 
 def check_state(arrays: Mapping[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
-    """Returns from a saved agent's arrays those that `TrainingEnvironments.resume` takes, if they are there.
+    """Returns from a saved agent's arrays those that `CanonicalEnvironments.resume` takes, if they are there.
 
     Raises:
         ValueError: They do not fit together, or are not finite.
