@@ -188,15 +188,17 @@ class OffPolicyAgent(Agent, ReplaySettings):
         epsilon = 1.0 if self.progress.num_timesteps < self.learning_starts else self.explorer.rate
         return self.explorer.explore(self.acting.decide(observations), epsilon, remaining, self._explore_rng)
 
-    def observe(self, decision: Decision, step: Step) -> None:
-        """Stores what followed a decision."""
+    def observe(self, decision: Decision, step: Step) -> int:
+        """Stores what followed a decision; returns the number of environment steps that it was."""
         k, x, extras = decision
         rewards, discount = step.stored_rewards * self.reward_scale, 1.0 - step.terminated
         transitions = Transition(step.before, k, x, rewards, step.after, discount, extras)
-        if not step.played.all():  # what was drawn for a step that only reset is forgotten
+        if not step.played.all():
             transitions = select(transitions, step.played)
-        self.explorer.end_episodes(step.ended | ~step.played)
+            self.explorer.end_episodes((~step.played).nonzero()[0])  # what was drawn for a step that only reset
+        self.explorer.end_episodes(step.ended_in)
         self.replay_buffer.add(transitions)
+        return len(transitions.k)
 
     def count_updates_due(self, steps: int) -> int | None:
         """Returns how many updates are due after a round of so many environment steps; None: not yet any."""

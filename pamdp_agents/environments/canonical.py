@@ -30,6 +30,7 @@ class Step(NamedTuple):
         terminated: Whether the episode really ended, bool [n].
         ended: Whether it ended in any way, bool [n].
         played: False where the step was only a reset, bool [n].
+        ended_in: The environments in which an episode ended.
         infos: n infos; where an episode ended, with `"episode"`: {"r": return, "l": length, "t": seconds}.
     """
 
@@ -42,6 +43,7 @@ class Step(NamedTuple):
     terminated: NDArray[np.bool_]
     ended: NDArray[np.bool_]
     played: NDArray[np.bool_]
+    ended_in: list[int]
     infos: list[dict[str, Any]]
 
 
@@ -134,8 +136,8 @@ class CanonicalEnvironments:
         self.episode_returns += rewards * played
         self.episode_lengths += played
         ended = (outcome.terminated | outcome.truncated) & played
-        infos = outcome.infos
-        for i in ended.nonzero()[0].tolist():
+        infos, ended_in = outcome.infos, ended.nonzero()[0].tolist()
+        for i in ended_in:
             given = infos[i].get("episode")
             if not (isinstance(given, dict) and {"r", "l"} <= given.keys()):  # Gymnasium's and SB3's recorders give it
                 seconds = round(time.perf_counter() - self._start, 6)
@@ -152,6 +154,7 @@ class CanonicalEnvironments:
             outcome.terminated,
             ended,
             played,
+            ended_in,
             infos,
         )
 

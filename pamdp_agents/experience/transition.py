@@ -60,12 +60,18 @@ class TransitionLayout(FlatLayout):
         self.extras = tuple(extras or {})
         sizes = {"s": (n_observations,), "k": (), "x": (n_parameters,), "r": (), "s2": (n_observations,)}
         super().__init__(sizes | {"discount": ()} | {name: (size,) for name, size in (extras or {}).items()})
+        # Where a part of n numbers goes: into a column, not a matrix of one.
+        self._columns = [
+            self.places[name].start if shape == () else self.places[name] for name, shape in self.shapes.items()
+        ]
 
     def pack(self, rows: Any, transitions: Transition) -> None:
         """Writes n transitions into rows, float32 [n, size]."""
         *parts, extras = transitions
-        for place, part in zip(self.places.values(), (*parts, *(extras[name] for name in self.extras)), strict=True):
-            rows[:, place] = part if part.ndim == 2 else part[:, None]
+        if self.extras:
+            parts += [extras[name] for name in self.extras]
+        for columns, part in zip(self._columns, parts, strict=True):
+            rows[:, columns] = part
 
     def unpack(self, rows: Any) -> Transition:
         """Takes rows [n, size] apart, arrays or tensors; of tensors, `k` becomes int32."""

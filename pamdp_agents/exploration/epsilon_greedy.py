@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,9 +65,9 @@ class EpsilonGreedy:
                 noise.reset()
         return self._apply(greedy, self.rate, noises, rng)
 
-    def end_episodes(self, ended: np.ndarray) -> None:
-        """Resets the noise of the environments whose episodes ended, bool [n]."""
-        for i in ended.nonzero()[0]:
+    def end_episodes(self, ended_in: Iterable[int]) -> None:
+        """Resets the noise of the environments in which an episode ended."""
+        for i in ended_in:
             self.noises[i].reset()
 
     def state(self) -> list[list[float] | None]:

@@ -32,7 +32,8 @@ class FlatLayout:
     def split(self, flat: Any) -> dict[str, Any]:
         """Returns the parts of an array or tensor [..., size], each [..., *shape]: views of an array."""
         if isinstance(flat, np.ndarray):
-            return {name: self._view(flat, name) for name in self.shapes}
+            leading = flat.shape[:-1]
+            return {name: flat[..., place].reshape(leading + self.shapes[name]) for name, place in self.places.items()}
         if not self.size:
             return {name: tf.zeros(shape) for name, shape in self.shapes.items()}
         # One split: its gradient is one concatenation, where each slice's would be a padded vector.
@@ -54,10 +55,3 @@ class FlatLayout:
             flat = [np.zeros(0, np.float32), *(np.ravel(parts[name]) for name in self.shapes)]
             return np.concatenate(flat, dtype=np.float32, casting="same_kind")
         return concatenate([tf.reshape(parts[name], (-1,)) for name in self.shapes], 0)
-
-    def _view(self, flat: np.ndarray, name: str) -> np.ndarray:
-        place, shape = self.places[name], self.shapes[name]
-        if shape == ():
-            return flat[..., place.start]
-        part = flat[..., place]
-        return part if len(shape) == 1 else part.reshape(*flat.shape[:-1], *shape)

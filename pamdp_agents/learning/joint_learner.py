@@ -46,9 +46,11 @@ class JointLearner:
         self._pending: Future[tf.Tensor] | None = None
         self._compiled = compiler.compile_jointly(len(learners), shape, rule)
         packed = self._compiled.packed
-        parts = compiler.call_layout(rule, shape).split(packed)  # views
+        layout = compiler.call_layout(rule, shape)
+        parts = layout.split(packed)  # views
         parts["updates"][:] = shape[0]
-        self.rates, self.seeds, self.rows = packed[:, : len(compiler.rules[rule].rates)], parts["seed"], parts["rows"]
+        self.rows, self.seeds = parts["rows"], parts["seed"]
+        self.rates = packed[:, layout.places["rows"].stop : layout.places["updates"].start]
 
     def start(self) -> None:
         """Starts the updates on `rows` and `rates`; `finish` is the next call."""

@@ -119,10 +119,9 @@ class Learner:
         kind = _CallKind(rule, rows.shape if most is None else (most, *rows.shape[1:]), most is not None)
         compiled, layout = self._compiled.get(kind) or self._compile(kind)
         memoryview(self.state)  # waits for the last call where TensorFlow runs asynchronously: it reads the same memory
-        packed, names = compiled.packed, self.rules[rule].rates
-        packed[: len(names) + 3] = [*(rates[name] for name in names), len(rows), *seed]
-        start = layout.places["rows"].start
-        packed[start : start + rows.size] = rows.reshape(-1)
+        packed = compiled.packed
+        packed[: rows.size] = rows.reshape(-1)
+        packed[layout.places["rows"].stop :] = [*(rates[name] for name in self.rules[rule].rates), len(rows), *seed]
         with self.placed():
             state = tf.constant(self.state) if isinstance(self.state, np.ndarray) else self.state
             self.state, metrics, *priorities = compiled(state)
@@ -153,8 +152,10 @@ class Learner:
             rule: Name of the rule.
             shape: Shape of the rows, [updates, batch size, row size].
         """
-        rates: dict[str, tuple[int, ...]] = dict.fromkeys(self.rules[rule].rates, ())
-        return FlatLayout(rates | {"updates": (), "seed": (2,), "rows": shape})
+        rates: dict[str, tuple[int, ...]] = dict.fromkeys(
+            self.rules[rule].rates, ()
+        )  # rows first: they are aligned then
+        return FlatLayout({"rows": shape} | rates | {"updates": (), "seed": (2,)})
 
     def compile_jointly(self, learners: int, shape: tuple[int, ...], rule: str = "update") -> CompiledUpdate:
         """Returns the compiled update of several learners, one after the other, with a packed input of its own.

@@ -42,8 +42,9 @@ class Training:
             due: int | None = None
             while progress.num_timesteps < progress.total_timesteps:
                 before, self._steps, self._episodes = progress.num_timesteps, 0, 0
+                number, unit = trainee.round
                 callback.on_rollout_start()
-                while not self._is_round_over():
+                while (self._steps if unit == "step" else self._episodes) < number:
                     decision = trainee.decide()
                     trainee.environments.start_step(decision.k, decision.x)
                     if due is not None:
@@ -61,21 +62,15 @@ class Training:
         finally:
             callback.on_training_end()
 
-    def _is_round_over(self) -> bool:
-        number, unit = self._trainee.round
-        return (self._steps if unit == "step" else self._episodes) >= number
-
     def _finish_step(self, decision: Decision) -> bool:
         """Stores what followed a decision, and resets where episodes ended; returns False if a callback says stop."""
         trainee, progress = self._trainee, self._trainee.progress
         environments = trainee.environments
         step = environments.finish_step(progress.num_timesteps + 1)
-        trainee.observe(decision, step)
-        progress.count_steps(int(step.played.sum()))
-        ended = step.ended.nonzero()[0].tolist()
+        progress.count_steps(trainee.observe(decision, step))
         self._steps += 1
-        self._episodes += len(ended)
-        log = progress.end_episodes(step, ended, self._log_interval)
+        self._episodes += len(step.ended_in)
+        log = progress.end_episodes(step, self._log_interval)
         new_obs = environments.reset_ended(progress.num_timesteps)
         self._callback.update_locals(
             {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -62,19 +61,18 @@ class Progress:
         # The last round may go past the total.
         self.remaining = max(1.0 - self.num_timesteps / self.total_timesteps, 0.0)
 
-    def end_episodes(self, step: Step, ended: Sequence[int], log_interval: int | None) -> bool:
+    def end_episodes(self, step: Step, log_interval: int | None) -> bool:
         """Counts the episodes that a step ended.
 
         Args:
             step: The step.
-            ended: The environments in which one ended.
             log_interval: Episodes between two log dumps, or None.
 
         Returns:
             Whether it is time for a log dump.
         """
         log = False
-        for i in ended:
+        for i in step.ended_in:
             self.episodes += 1
             episode = step.infos[i]["episode"]
             counted = {"r": float(episode["r"]), "l": int(episode["l"])}

@@ -87,8 +87,8 @@ class Trainee(Protocol):
         """Returns what is done next in every environment."""
 
     @abstractmethod
-    def observe(self, decision: Decision, step: Step) -> None:
-        """Keeps what followed a decision."""
+    def observe(self, decision: Decision, step: Step) -> int:
+        """Keeps what followed a decision; returns the number of environment steps that it was."""
 
     @abstractmethod
     def count_updates_due(self, steps: int) -> int | None:
