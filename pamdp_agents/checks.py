@@ -31,7 +31,7 @@ def check_range(
 
 
 def _range(above: float | None, at_least: float | None, to: float | None) -> str:
-    """The bounds in words. Only for errors: learning rates are checked at every update."""
+    """Returns the bounds in words. Only for errors: learning rates are checked at every update."""
     bounds = (("above", above), ("at least", at_least), ("at most", to))
     return " and ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
 

@@ -26,7 +26,7 @@ class Policy(Protocol):
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[Any, Any]:
-        """Return one action for one observation, n actions for n, and the state of a recurrent policy."""
+        """Returns one action for one observation, n actions for n, and the state of a recurrent policy."""
         ...
 
 
@@ -43,7 +43,7 @@ def evaluate_policy(
     *,
     seed: int | None = None,
 ) -> tuple[float, float] | tuple[list[float], list[int]]:
-    """Play episodes with a policy and report their undiscounted returns.
+    """Plays episodes with a policy and reports their undiscounted returns.
 
     With n parallel environments each plays a share of the episodes fixed beforehand, as evenly as possible:
     to count the first episodes that end would favour short ones.
@@ -72,7 +72,7 @@ def evaluate_policy(
     Raises:
         TypeError: If `env` is none of the above.
         ValueError: If `n_eval_episodes` is below 1.
-        AssertionError: If the mean return does not exceed `reward_threshold`.
+        AssertionError: The mean return does not exceed `reward_threshold`.
     """
     n_eval_episodes = check_integer("n_eval_episodes", n_eval_episodes, at_least=1)
     if isinstance(env, str):
@@ -202,7 +202,7 @@ def play_episodes(
 
 
 def make_eval_env(env_id: str) -> gym.Env:
-    """Make a registered environment that records the statistics of its episodes."""
+    """Makes a registered environment that records the statistics of its episodes."""
     return RecordEpisodeStatistics(gym.make(env_id))
 
 

@@ -28,7 +28,7 @@ class KVWriter(Protocol):
     """What a logger writes to: anything with these two methods, subclass or not."""
 
     def write(self, key_values: Values, key_excluded: Excluded, step: int = 0) -> None:
-        """Write one row.
+        """Writes one row.
 
         Args:
             key_values: The values of this row.
@@ -37,7 +37,7 @@ class KVWriter(Protocol):
         """
 
     def close(self) -> None:
-        """Release what the writer holds, if anything."""
+        """Releases what the writer holds, if anything."""
         return None
 
 
@@ -54,7 +54,7 @@ class HumanOutputFormat(KVWriter):
         self.max_length = max_length
 
     def write(self, key_values: Values, key_excluded: Excluded, step: int = 0) -> None:
-        """Write one table."""
+        """Writes one table."""
         rows = self._rows(_row(key_values, key_excluded, "stdout", "log"))
         if not rows:
             return
@@ -101,7 +101,7 @@ class CSVOutputFormat(KVWriter):
         self.keys: list[str] = []
 
     def write(self, key_values: Values, key_excluded: Excluded, step: int = 0) -> None:
-        """Write one row."""
+        """Writes one row."""
         key_values = _row(key_values, key_excluded, "csv")
         new_keys = [key for key in key_values if key not in self.keys]
         if new_keys:
@@ -131,7 +131,7 @@ class JSONOutputFormat(KVWriter):
         self.filename = _new_file(filename)
 
     def write(self, key_values: Values, key_excluded: Excluded, step: int = 0) -> None:
-        """Write one line."""
+        """Writes one line."""
         line = json.dumps(_row(key_values, key_excluded, "json"))
         with self.filename.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
@@ -151,7 +151,7 @@ class TensorBoardOutputFormat(KVWriter):
         self.writer = tf.summary.create_file_writer(str(folder))
 
     def write(self, key_values: Values, key_excluded: Excluded, step: int = 0) -> None:
-        """Write one event with all values."""
+        """Writes one event with all values."""
         row = _row(key_values, key_excluded, "tensorboard")
         values = [self._value(key, value) for key, value in row.items() if value is not None]
         # `tf.summary.scalar` would need the tensorboard package; the event itself does not.
@@ -161,7 +161,7 @@ class TensorBoardOutputFormat(KVWriter):
         self.writer.flush()
 
     def close(self) -> None:
-        """Close the event file."""
+        """Closes the event file."""
         self.writer.close()
 
     def _value(self, key: str, value: Any) -> Any:
@@ -197,7 +197,7 @@ class Logger:
         self.name_to_excluded: Excluded = {}
 
     def record(self, key: str, value: Any, exclude: str | tuple[str, ...] | None = None) -> None:
-        """Set a value of the current row; the last one set is written.
+        """Sets a value of the current row; the last one set is written.
 
         Args:
             key: Name, usually `group/name`.
@@ -208,7 +208,7 @@ class Logger:
         self.name_to_excluded[key] = (exclude,) if isinstance(exclude, str) else tuple(exclude or ())
 
     def record_mean(self, key: str, value: float | None, exclude: str | tuple[str, ...] | None = None) -> None:
-        """Add a number to the mean that the current row will hold.
+        """Adds a number to the mean that the current row will hold.
 
         Args:
             key: Name, usually `group/name`.
@@ -223,13 +223,13 @@ class Logger:
         self.name_to_count[key] = count + 1
 
     def dump(self, step: int = 0) -> None:
-        """Write the current row to every output and begin a new one.
+        """Writes the current row to every output and begins a new one.
 
         Args:
             step: The number of environment steps so far, TensorBoard's horizontal axis.
 
         Raises:
-            TypeError: If a value that an output should write is neither a number nor a text.
+            TypeError: A value that an output should write is neither a number nor a text.
         """
         for output in self.output_formats:
             output.write(self.name_to_value, self.name_to_excluded, step)
@@ -238,11 +238,11 @@ class Logger:
         self.name_to_excluded.clear()
 
     def get_dir(self) -> str | None:
-        """Return the folder of the outputs, or None if nothing is written to disk."""
+        """Returns the folder of the outputs, or None if nothing is written to disk."""
         return self.dir
 
     def close(self) -> None:
-        """Close every output."""
+        """Closes every output."""
         for output in self.output_formats:
             output.close()
 
@@ -257,7 +257,7 @@ _OUTPUTS: dict[str, Callable[[Path], KVWriter]] = {
 
 
 def configure(folder: str | Path | None = None, format_strings: Sequence[str] | None = None) -> Logger:
-    """Build a logger.
+    """Builds a logger.
 
     Args:
         folder: Where files go; it is made if needed. None makes one in the system's temporary folder, if
@@ -269,7 +269,7 @@ def configure(folder: str | Path | None = None, format_strings: Sequence[str] | 
         The logger, which an agent's `set_logger` takes.
 
     Raises:
-        ValueError: If there is no such output.
+        ValueError: There is no such output.
     """
     formats = ["stdout", "log", "csv"] if format_strings is None else [name for name in format_strings if name]
     for name in formats:
@@ -294,7 +294,7 @@ def _new_file(filename: str | Path) -> Path:
 
 
 def _row(key_values: Values, key_excluded: Excluded, *formats: str) -> Values:
-    """Return what these formats are to write, as plain Python numbers, texts and None."""
+    """Returns what these formats are to write, as plain Python numbers, texts and None."""
     row = {}
     for key, value in key_values.items():
         if not set(formats).isdisjoint(key_excluded.get(key, ())):

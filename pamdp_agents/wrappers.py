@@ -33,7 +33,7 @@ class _ParameterizedActionWrapper(gym.ActionWrapper[Any, Any, Any], gym.utils.Re
         self.action_space = self._presented()
 
     def _presented(self) -> gym.Space[Any]:
-        """The action space that the wrapper presents."""
+        """Returns the action space that the wrapper presents."""
         raise NotImplementedError(f"{type(self).__name__} must define _presented()")
 
 
@@ -50,8 +50,8 @@ class HybridActionWrapper(_ParameterizedActionWrapper):
         parameter_mask: bool [K, D], which of the Box's D coordinates each discrete action uses.
 
     Raises:
-        TypeError: If the environment's action space is not a parameterised one.
-        ValueError: If it is unbounded, if the arguments do not fit it, or if it needs one of them.
+        TypeError: The environment's action space is not a parameterised one.
+        ValueError: It is unbounded, the arguments do not fit it, or it needs one of them.
     """
 
     def _presented(self) -> gym.Space[Any]:
@@ -59,7 +59,7 @@ class HybridActionWrapper(_ParameterizedActionWrapper):
         return self._outer.space
 
     def action(self, action: tuple[int, tuple[NDArray[np.float32], ...]]) -> Any:
-        """The wrapped environment's action for `(k, (x_0, …, x_{K−1}))`.
+        """Returns the wrapped environment's action for `(k, (x_0, …, x_{K−1}))`.
 
         Raises:
             ValueError: If `action` is not in `action_space`.
@@ -67,7 +67,7 @@ class HybridActionWrapper(_ParameterizedActionWrapper):
         return self._inner.compose(*self._outer.decompose(action))
 
     def reverse_action(self, action: Any) -> tuple[int, tuple[NDArray[np.float32], ...]]:
-        """The action of `action_space` for one of the wrapped environment's.
+        """Returns the action of `action_space` for one of the wrapped environment's.
 
         Parameters that the wrapped environment's action does not carry are in the middle of their range.
 
@@ -90,20 +90,20 @@ class FlattenHybridAction(_ParameterizedActionWrapper):
         parameter_mask: bool [K, D], which of the Box's D coordinates each discrete action uses.
 
     Raises:
-        TypeError: If the environment's action space is not a parameterised one.
-        ValueError: If it is unbounded, if the arguments do not fit it, or if it needs one of them.
+        TypeError: The environment's action space is not a parameterised one.
+        ValueError: It is unbounded, the arguments do not fit it, or it needs one of them.
     """
 
     def _presented(self) -> gym.Space[Any]:
         return Box(-1.0, 1.0, (self._inner.n + self._inner.parameter_size,), np.float32)
 
     def action(self, action: ArrayLike) -> Any:
-        """The wrapped environment's action for K scores and P scaled parameters, float [K + P].
+        """Returns the wrapped environment's action for K scores and P scaled parameters, float [K + P].
 
         Parameters outside [−1, 1] are clipped.
 
         Raises:
-            ValueError: If the shape is wrong or a component is NaN.
+            ValueError: The shape is wrong or a component is NaN.
         """
         flat = np.asarray(action, dtype=np.float64)
         n, size = self._inner.n, self._inner.parameter_size
@@ -116,7 +116,7 @@ class FlattenHybridAction(_ParameterizedActionWrapper):
         return self._inner.to_env(int(flat[:n].argmax()), flat[n:])
 
     def reverse_action(self, action: Any) -> NDArray[np.float32]:
-        """The flat action, float32 [K + P], for one of the wrapped environment's.
+        """Returns the flat action, float32 [K + P], for one of the wrapped environment's.
 
         The discrete action taken scores 1, the others −1. Parameters that the action does not carry are 0.
 

@@ -266,7 +266,7 @@ class OffPolicyAgent(Agent, ReplaySettings):
             )
 
     def _most_updates(self) -> int | None:
-        """How many updates one call makes at most, where their number varies from round to round; else None."""
+        """Returns how many updates one call makes at most, where their number varies from round to round; else None."""
         if self.count_updates_in_a_round() is not None:
             return None
         most = MOST_NUMBERS // (self.batch_size * self.row.size)

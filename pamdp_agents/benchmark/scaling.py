@@ -40,7 +40,7 @@ class Point(NamedTuple):
         return f"{self.algorithm}, K={self.n_actions}, hidden {self.net_arch}, batch {self.batch_size}"
 
     def base(self) -> Point:
-        """The point it is compared with: K = 3, batch 128, hidden 256, as many layers."""
+        """Returns the point it is compared with: K = 3, batch 128, hidden 256, as many layers."""
         return Point(self.algorithm, net_arch=(128,) if len(self.net_arch) == 1 else (256, 256))
 
     def settings(self) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class BaseCallback:
         """The environment of the agent in training.
 
         Raises:
-            RuntimeError: If the agent has none.
+            RuntimeError: The agent has none.
         """
         env = self.model.get_env()
         if env is None:
@@ -62,23 +62,23 @@ class BaseCallback:
         return self.model.logger
 
     def init_callback(self, model: Any) -> None:
-        """Meet the agent, before training starts."""
+        """Meets the agent, before training starts."""
         self.model = model
         self._init_callback()
 
     def on_training_start(self, locals_: dict[str, Any], globals_: dict[str, Any]) -> None:
-        """Begin a call of `learn`."""
+        """Begins a call of `learn`."""
         self.locals = locals_
         self.globals = globals_
         self.num_timesteps = self.model.num_timesteps
         self._on_training_start()
 
     def on_rollout_start(self) -> None:
-        """Begin to collect steps."""
+        """Begins collecting steps."""
         self._on_rollout_start()
 
     def on_step(self) -> bool:
-        """Follow a step of the environments (of a child callback: its event).
+        """Follows a step of the environments (of a child callback: its event).
 
         Returns:
             Whether training may go on.
@@ -88,15 +88,15 @@ class BaseCallback:
         return self._on_step()
 
     def on_rollout_end(self) -> None:
-        """End to collect steps."""
+        """Ends collecting steps."""
         self._on_rollout_end()
 
     def on_training_end(self) -> None:
-        """End a call of `learn`."""
+        """Ends a call of `learn`."""
         self._on_training_end()
 
     def update_locals(self, locals_: dict[str, Any]) -> None:
-        """Take over the training loop's variables after a step."""
+        """Takes over the training loop's variables after a step."""
         self.locals.update(locals_)
         self.update_child_locals(locals_)
 
@@ -121,14 +121,14 @@ CallbackFunction: TypeAlias = Callable[[dict[str, Any], dict[str, Any]], bool | 
 
 
 def as_callback(callback: Any) -> BaseCallback:
-    """Turn what `learn` takes as `callback` into one callback.
+    """Turns what `learn` takes as `callback` into one callback.
 
     Args:
         callback: None, a callback, a function of (locals, globals), or a list of these. A callback of another
             library passes unchanged if it has the contract's methods.
 
     Raises:
-        TypeError: If it is none of these.
+        TypeError: It is none of these.
     """
     if isinstance(callback, list | tuple):
         return CallbackList([as_callback(one) for one in callback])
@@ -217,7 +217,7 @@ class EventCallback(BaseCallback):
             callback.parent = self
 
     def init_callback(self, model: Any) -> None:
-        """Meet the agent, before training starts."""
+        """Meets the agent, before training starts."""
         super().init_callback(model)
         if self.callback is not None:
             self.callback.init_callback(model)

@@ -46,7 +46,7 @@ def _print_section(title: str, entries: dict[str, str]) -> None:
 
 
 def _first_line(documented: Any) -> str:
-    """The first sentence of a docstring, without the name that some begin with."""
+    """Returns the first sentence of a docstring, without the name that some begin with."""
     line = (documented.__doc__ or "").strip().partition("\n")[0]
     return line.rpartition("`: ")[2]
 

@@ -113,7 +113,7 @@ class SingleVecEnv:
         return self.envs[0].render()
 
     def get_images(self) -> list[Any]:
-        """The environment's picture."""
+        """Returns the environment's picture."""
         return [self.envs[0].render()]
 
     def close(self) -> None:
@@ -121,7 +121,7 @@ class SingleVecEnv:
         self.envs[0].close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """A list of the environment's attribute."""
+        """Returns a list of the environment's attribute."""
         return [self.envs[0].get_wrapper_attr(attr_name)]
 
     def has_attr(self, attr_name: str) -> bool:
@@ -133,7 +133,7 @@ class SingleVecEnv:
         self.envs[0].set_wrapper_attr(attr_name, value)
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
-        """A list of what a method of the environment returns."""
+        """Returns a list of what a method of the environment returns."""
         return [self.envs[0].get_wrapper_attr(method_name)(*method_args, **method_kwargs)]
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
@@ -149,7 +149,7 @@ class SingleVecEnv:
         return self
 
     def getattr_depth_check(self, name: str, already_found: bool) -> None:
-        """Part of SB3's search for attributes through wrappers: none of them is hidden here."""
+        """Returns part of SB3's search for attributes through wrappers: none of them is hidden here."""
 
     def _begin(self, observation: Any) -> Any:
         """Counts a new episode; returns its first observation in a batch."""

@@ -50,15 +50,15 @@ class SampleNormalization:
         self.vec_normalize, self._observations = vec_normalize, observations
 
     def original_observations(self) -> Any:
-        """The current observations before they were normalised, stacked."""
+        """Returns the current observations before they were normalised, stacked."""
         return self.vec_normalize.get_original_obs()
 
     def original_rewards(self) -> np.ndarray:
-        """The last rewards before they were normalised, float64 [n]."""
+        """Returns the last rewards before they were normalised, float64 [n]."""
         return np.asarray(self.vec_normalize.get_original_reward(), dtype=np.float64)
 
     def original(self, observation: Any) -> Any:
-        """One normalised observation as it was before."""
+        """Returns one normalised observation as it was before."""
         return self.vec_normalize.unnormalize_obs(observation)
 
     def normalize(self, rows: np.ndarray, layout: FlatLayout, reward_scale: float) -> np.ndarray:

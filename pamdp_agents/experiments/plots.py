@@ -49,5 +49,5 @@ def draw_learning_curve(progress_csv: str | os.PathLike, png_path: str | os.Path
 
 
 def _points(rows: list[dict[str, str]], column: str) -> list[tuple[int, float]]:
-    """The (environment steps, value) of the rows that have a value in the column."""
+    """Returns the (environment steps, value) of the rows that have a value in the column."""
     return [(int(row["time/total_timesteps"]), float(row[column])) for row in rows if row.get(column)]

@@ -134,7 +134,7 @@ def _policy(agent: Exportable, inputs: list[Input], working: np.dtype) -> Callab
 
 
 def _boxes(action_space: spaces.Space[Any]) -> list[tuple[str, spaces.Box]]:
-    """The boxes with their paths, in the order of the canonical parameters."""
+    """Returns the boxes with their paths, in the order of the canonical parameters."""
     tree = spaces.Tuple(action_space.spaces) if isinstance(action_space, spaces.OneOf) else action_space
     return [(path, leaf) for path, leaf in nested.leaves(tree) if isinstance(leaf, spaces.Box)]
 

@@ -74,5 +74,5 @@ def space_from_json(data: dict[str, Any]) -> spaces.Space:
 
 
 def _bounds_to_json(bounds: np.ndarray) -> Any:
-    """One number if all bounds are equal (an image's are), else all of them."""
+    """Returns one number if all bounds are equal (an image's are), else all of them."""
     return bounds.flat[0].item() if bounds.size and np.all(bounds == bounds.flat[0]) else bounds.tolist()

@@ -69,7 +69,7 @@ class ParameterActor(NumPyModel):
         return tf.tanh(output) if self.squash else output
 
     def numpy_call(self, weights: Sequence[Array], observation: Array) -> Array:
-        """The same in NumPy, for the given weights (in the order of `trainable_variables`)."""
+        """Returns the same in NumPy, for the given weights (in the order of `trainable_variables`)."""
         if not self.n_parameters:
             return observation[:, :0]
         h, activation = observation, self._require_numpy()
@@ -83,7 +83,7 @@ class ParameterActor(NumPyModel):
 
 
 def _atanh(x: tf.Tensor) -> tf.Tensor:
-    """The inverse of tanh by logarithms, which TFLite has, as it has not `tf.atanh`."""
+    """Returns the inverse of tanh by logarithms, which TFLite has, as it has not `tf.atanh`."""
     return 0.5 * (tf.math.log(1.0 + x) - tf.math.log(1.0 - x))
 
 

@@ -66,7 +66,7 @@ class JointQ(NumPyModel):
         return h if k is None else values_of(h, k)
 
     def numpy_call(self, weights: Sequence[Array], observation: Array, x: Array) -> Array:
-        """The same in NumPy, for the given weights (in the order of `trainable_variables`)."""
+        """Returns the same in NumPy, for the given weights (in the order of `trainable_variables`)."""
         h, activation = np.concatenate([observation, x], 1), self._require_numpy()
         for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
             h = activation(dense(h, kernel, bias))
@@ -107,7 +107,7 @@ class MultiPassQ(JointQ):
         return tf.transpose(values[:, :, 0]) + self.out.bias
 
     def numpy_call(self, weights: Sequence[Array], observation: Array, x: Array) -> Array:
-        """The same in NumPy; the axis of the actions comes first, so that every product is one BLAS call."""
+        """Returns the same in NumPy; the axis of the actions comes first, so that every product is one BLAS call."""
         activation, n, sizes = self._require_numpy(), self.n_features, self.parameter_sizes
         kernel, bias, *others = weights
         h = np.empty((len(sizes), len(observation), kernel.shape[1]), np.float32)

@@ -129,7 +129,7 @@ class SplitQ(NumPyModel):
         return values if k is None else values_of(values, k)
 
     def numpy_call(self, weights: Sequence[Array], observation: Array, x: Array) -> Array:
-        """The same in NumPy, for the given weights (in the order of `trainable_variables`)."""
+        """Returns the same in NumPy, for the given weights (in the order of `trainable_variables`)."""
         activation, n, sizes = self._require_numpy(), self.n_features, self.parameter_sizes
         h = np.zeros((len(sizes), len(observation), n + max(sizes)), np.float32)
         h[:, :, :n] = observation

@@ -21,7 +21,7 @@ _LAYOUTS = (
 def read_layout(
     space: spaces.Space[Any],
 ) -> tuple[spaces.Discrete | None, str | None, list[spaces.Space[Any]]]:
-    """The discrete choice, its path, and the spaces of the parameters, one for each action if there are K.
+    """Returns the discrete choice, its path, and the spaces of the parameters, one for each action if there are K.
 
     Raises:
         TypeError: The space has no layout of a parameterised action space.
@@ -75,7 +75,7 @@ def check_leaf(leaf: spaces.Space[Any], path: str, space: spaces.Space[Any]) -> 
 
 
 def size_of(leaf: spaces.Space[Any]) -> int:
-    """How many parameters a leaf holds."""
+    """Returns how many parameters a leaf holds."""
     return int(np.prod(leaf.shape)) if isinstance(leaf, spaces.Box) else 0
 
 

@@ -29,7 +29,7 @@ class Leaf:
         return values if len(self.space.shape) == 1 else values.reshape(len(values), *self.space.shape)
 
     def rows(self, vectors: NDArray[np.float64]) -> list[Any]:
-        """The same as a list of n parts."""
+        """Returns the same as a list of n parts."""
         if isinstance(self.space, spaces.Discrete):
             return [self.space.start] * len(vectors)
         values = self.stacked(vectors)

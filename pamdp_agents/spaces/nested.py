@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 
 def parts(space: spaces.Space[Any]) -> dict[Any, spaces.Space[Any]] | None:
-    """The parts of a Tuple by index, of a Dict by key; None for any other space, which is a leaf."""
+    """Returns the parts of a Tuple by index, of a Dict by key; None for any other space, which is a leaf."""
     if isinstance(space, spaces.Tuple):
         return dict(enumerate(space.spaces))
     if isinstance(space, spaces.Dict):
@@ -21,7 +21,7 @@ def parts(space: spaces.Space[Any]) -> dict[Any, spaces.Space[Any]] | None:
 
 
 def leaves(space: spaces.Space[Any], path: str = "") -> list[tuple[str, spaces.Space[Any]]]:
-    """The leaves of a space, each with its path as Python writes it, such as `[1]['kick']`.
+    """Returns the leaves of a space, each with its path as Python writes it, such as `[1]['kick']`.
 
     An empty Tuple or Dict counts as a leaf.
     """
@@ -32,7 +32,7 @@ def leaves(space: spaces.Space[Any], path: str = "") -> list[tuple[str, spaces.S
 
 
 def nesting(space: spaces.Space[Any], counter: Iterator[int] | None = None) -> Any:
-    """How a space is nested: tuples and dicts like those of its elements, with the leaves' numbers as leaves.
+    """Returns how a space is nested: tuples and dicts like those of its elements, with the leaves' numbers as leaves.
 
     Working on these built-in types is much faster than asking Gymnasium's, which are abstract base classes.
     """
@@ -64,10 +64,10 @@ def assemble(nesting: Any, leaves: Sequence[Any]) -> Any:
 
 
 def unpack(nesting: Any, elements: Sequence[Any]) -> list[Sequence[Any]]:
-    """The inverse of `pack`: n nested elements as one column for each leaf.
+    """Returns the inverse of `pack`: n nested elements as one column for each leaf.
 
     Raises:
-        ValueError: If an element is not nested like this. What the leaves hold is not looked at.
+        ValueError: An element is not nested like this. What the leaves hold is not looked at.
     """
     if isinstance(nesting, tuple):
         for element in elements:
@@ -88,7 +88,7 @@ def unpack(nesting: Any, elements: Sequence[Any]) -> list[Sequence[Any]]:
 
 
 def bounded(box: spaces.Box) -> NDArray[np.bool_]:
-    """Which components of a Box have finite bounds, bool of the Box's shape.
+    """Returns which components of a Box have finite bounds, bool of the Box's shape.
 
     The largest float32 stands for infinity in many environments, and so wide a range could not be scaled.
     """

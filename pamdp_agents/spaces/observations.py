@@ -40,7 +40,7 @@ class ObservationTransform:
         nesting: How the leaves are nested; see `pamdp_agents.spaces.nested.nesting`.
 
     Raises:
-        TypeError: If the space does not flatten to a Box of fixed size, as `Sequence` and `Graph` do not.
+        TypeError: The space does not flatten to a Box of fixed size, as `Sequence` and `Graph` do not.
         ValueError: If `scale` names keys that the space does not have.
     """
 
@@ -74,10 +74,10 @@ class ObservationTransform:
         self._summand[self.scaled] = -middle * self._factor[self.scaled]
 
     def __call__(self, observation: Any) -> NDArray[np.float32]:
-        """One observation as float32 [D].
+        """Returns one observation as float32 [D].
 
         Raises:
-            ValueError: If the observation's nesting or a shape is not the space's.
+            ValueError: The observation's nesting or a shape is not the space's.
         """
         if isinstance(self.space, spaces.Box):  # the quick way to what `_transform` does
             array = np.asarray(observation)
@@ -95,7 +95,7 @@ class ObservationTransform:
                 or tuple of n observations.
 
         Raises:
-            ValueError: If the nesting or a shape is not the space's.
+            ValueError: The nesting or a shape is not the space's.
         """
         if isinstance(observations, list | tuple) and not observations:
             return np.zeros((0, self.size), dtype=np.float32)
@@ -114,7 +114,7 @@ class ObservationTransform:
         """Whether this is a batch, as `batch` takes it, or one observation, as `__call__` takes it.
 
         Raises:
-            ValueError: If it is neither.
+            ValueError: It is neither.
         """
         axes = self._leading_axes(observation)
         if axes is not None:
@@ -153,7 +153,7 @@ class ObservationTransform:
 
 
 def _shape(leaf: spaces.Space[Any]) -> tuple[int, ...]:
-    """The shape that a leaf's components have before they are flattened."""
+    """Returns the shape that a leaf's components have before they are flattened."""
     return leaf.shape if isinstance(leaf, spaces.Box | spaces.MultiBinary) else (spaces.flatdim(leaf),)
 
 

@@ -54,9 +54,9 @@ class ParameterizedActionSpace:
         mask: bool [K, P], True where parameter p belongs to action k.
 
     Raises:
-        TypeError: If the space has none of these layouts.
-        ValueError: If a Box is unbounded, if `parameter_sizes` or `parameter_mask` do not fit the space, or
-            if it needs one of them.
+        TypeError: The space has none of these layouts.
+        ValueError: A Box is unbounded, `parameter_sizes` or `parameter_mask` do not fit the space, or
+            it needs one of them.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class ParameterizedActionSpace:
         return np.asarray(x, dtype=np.float64) * self._half + self._middle
 
     def to_env(self, k: int, x: ArrayLike) -> Any:
-        """The environment action for one discrete action and all parameters.
+        """Returns the environment action for one discrete action and all parameters.
 
         Args:
             k: The discrete action, in {0..K−1} whatever the start of the space's Discrete.
@@ -154,12 +154,12 @@ class ParameterizedActionSpace:
         return self.to_env_batch([k], np.asarray(x)[None])[0]
 
     def to_env_batch(self, k: ArrayLike, x: ArrayLike) -> list[Any]:
-        """The list of n environment actions for `k` [n] and `x` [n, P]; see `to_env`."""
+        """Returns the list of n environment actions for `k` [n] and `x` [n, P]; see `to_env`."""
         k, x = self._check(k, x)
         return self._compose(k, x * self._reach + self._middle)
 
     def to_env_stacked(self, k: ArrayLike, x: ArrayLike) -> Any:
-        """The actions for `k` [n] and `x` [n, P] as Gymnasium's vector environments batch them; see `to_env`.
+        """Returns the actions for `k` [n] and `x` [n, P] as Gymnasium's vector environments batch them; see `to_env`.
 
         Returns:
             An element of `gymnasium.vector.utils.batch_space(space, n)`: as `space` is nested, with arrays of n
@@ -173,7 +173,7 @@ class ParameterizedActionSpace:
         return nested.assemble(self._nesting, self._columns(choices, vectors, stacked=True))
 
     def from_env(self, action: Any) -> tuple[int, NDArray[np.float32]]:
-        """The discrete action and all parameters of one environment action.
+        """Returns the discrete action and all parameters of one environment action.
 
         Args:
             action: An action contained in `space`; a parameter may miss its bounds by a float32 rounding.
@@ -183,7 +183,7 @@ class ParameterizedActionSpace:
             carry (`OneOf`, `parameter_mask`) are 0, the middle of their range.
 
         Raises:
-            ValueError: If the action is not in the space.
+            ValueError: The action is not in the space.
         """
         k, values = self.decompose(action)
         return k, self.scale(values)
@@ -219,7 +219,7 @@ class ParameterizedActionSpace:
         return k, values
 
     def _vectors(self, k: NDArray[Any], values: NDArray[np.float64]) -> tuple[list[Any], NDArray[np.float64]]:
-        """The environment's discrete actions and vectors [n, D]."""
+        """Returns the environment's discrete actions and vectors [n, D]."""
         try:
             choices = [self._choices[choice] for choice in k.tolist()]
         except KeyError as error:
@@ -235,7 +235,7 @@ class ParameterizedActionSpace:
         return choices, np.minimum(np.maximum(values, self._vector_low), self._vector_high)
 
     def _columns(self, choices: list[Any], vectors: NDArray[np.float64], stacked: bool) -> list[Any]:
-        """One column for each leaf of the space, a list of n values or an array of them."""
+        """Returns one column for each leaf of the space, a list of n values or an array of them."""
         columns: list[Any] = [leaf.stacked(vectors) if stacked else leaf.rows(vectors) for leaf in self._leaves]
         if self._choice_position is not None:
             columns.insert(self._choice_position, np.array(choices) if stacked else choices)
@@ -293,7 +293,7 @@ class ParameterizedActionSpace:
         return k
 
     def _read_branches(self, actions: Sequence[Any], vectors: NDArray[np.float64]) -> NDArray[np.int32]:
-        """The same for a `OneOf`."""
+        """Returns the same for a `OneOf`."""
         choices, values = zip(*actions, strict=True)
         k = read_choices(choices, 0, self.n)
         for choice in set(k.tolist()):
