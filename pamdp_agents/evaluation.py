@@ -70,8 +70,8 @@ def evaluate_policy(
         order in which the episodes ended.
 
     Raises:
-        TypeError: If `env` is none of the above.
-        ValueError: If `n_eval_episodes` is below 1.
+        TypeError: `env` is none of the above.
+        ValueError: `n_eval_episodes` is below 1.
         AssertionError: The mean return does not exceed `reward_threshold`.
     """
     n_eval_episodes = check_integer("n_eval_episodes", n_eval_episodes, at_least=1)

@@ -62,7 +62,7 @@ class HybridActionWrapper(_ParameterizedActionWrapper):
         """Returns the wrapped environment's action for `(k, (x_0, …, x_{K−1}))`.
 
         Raises:
-            ValueError: If `action` is not in `action_space`.
+            ValueError: `action` is not in `action_space`.
         """
         return self._inner.compose(*self._outer.decompose(action))
 
@@ -72,7 +72,7 @@ class HybridActionWrapper(_ParameterizedActionWrapper):
         Parameters that the wrapped environment's action does not carry are in the middle of their range.
 
         Raises:
-            ValueError: If `action` is not in the wrapped environment's action space.
+            ValueError: `action` is not in the wrapped environment's action space.
         """
         return self._outer.compose(*self._inner.decompose(action))
 
@@ -121,7 +121,7 @@ class FlattenHybridAction(_ParameterizedActionWrapper):
         The discrete action taken scores 1, the others −1. Parameters that the action does not carry are 0.
 
         Raises:
-            ValueError: If `action` is not in the wrapped environment's action space.
+            ValueError: `action` is not in the wrapped environment's action space.
         """
         k, x = self._inner.from_env(action)
         scores = np.full(self._inner.n, -1.0, dtype=np.float32)

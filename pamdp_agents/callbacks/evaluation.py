@@ -18,7 +18,7 @@ from pamdp_agents.files.atomic import write_bytes
 
 
 class EvalCallback(EventCallback):
-    """Evaluate the agent at intervals, log its mean return, and keep the best agent so far.
+    """Evaluates the agent at intervals, logs its mean return, and keeps the best agent so far.
 
     Logs `eval/mean_reward`, `eval/mean_ep_length` and, if infos at the end of episodes have `is_success`,
     `eval/success_rate`. Writes `{log_path}/evaluations.npz`, whole or not at all, with `timesteps` [n], `results` and

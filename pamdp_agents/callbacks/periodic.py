@@ -14,7 +14,7 @@ from pamdp_agents.checks import check_integer
 
 
 class EveryNTimesteps(EventCallback):
-    """Call a callback every so many environment steps.
+    """Calls a callback every so many environment steps.
 
     Args:
         n_steps: Environment steps, over all parallel environments, from one call to the next.
@@ -38,7 +38,7 @@ class EveryNTimesteps(EventCallback):
 
 
 class LogEveryNTimesteps(EveryNTimesteps):
-    """Write the log every so many environment steps.
+    """Writes the log every so many environment steps.
 
     Args:
         n_steps: Environment steps, over all parallel environments, from one row to the next.
@@ -49,7 +49,7 @@ class LogEveryNTimesteps(EveryNTimesteps):
 
 
 class CheckpointCallback(BaseCallback):
-    """Save the agent at intervals, as `{save_path}/{name_prefix}_{num_timesteps}_steps.zip`.
+    """Saves the agent at intervals, as `{save_path}/{name_prefix}_{num_timesteps}_steps.zip`.
 
     Args:
         save_freq: Calls from one checkpoint to the next. Each call is a step of all parallel environments: for

@@ -11,7 +11,7 @@ from pamdp_agents.checks import check_integer
 
 
 class StopTrainingOnRewardThreshold(BaseCallback):
-    """Stop training once the best mean return reaches a threshold.
+    """Stops training once the best mean return reaches a threshold.
 
     It works as `EvalCallback`'s `callback_on_new_best` or `callback_after_eval`.
 
@@ -34,7 +34,7 @@ class StopTrainingOnRewardThreshold(BaseCallback):
 
 
 class StopTrainingOnNoModelImprovement(BaseCallback):
-    """Stop training when evaluations no longer improve.
+    """Stops training when evaluations no longer improve.
 
     It works as `EvalCallback`'s `callback_after_eval`.
 
@@ -63,7 +63,7 @@ class StopTrainingOnNoModelImprovement(BaseCallback):
 
 
 class StopTrainingOnMaxEpisodes(BaseCallback):
-    """Stop training after a number of episodes.
+    """Stops training after a number of episodes.
 
     Args:
         max_episodes: Episodes per parallel environment: with n of them, n times as many are played in total.

@@ -41,7 +41,7 @@ class ObservationTransform:
 
     Raises:
         TypeError: The space does not flatten to a Box of fixed size, as `Sequence` and `Graph` do not.
-        ValueError: If `scale` names keys that the space does not have.
+        ValueError: `scale` names keys that the space does not have.
     """
 
     def __init__(self, space: spaces.Space[Any], scale: bool | Sequence[str] = True) -> None:

@@ -149,7 +149,7 @@ class ParameterizedActionSpace:
             An action contained in `space`.
 
         Raises:
-            ValueError: If `k` or the shape of `x` is wrong, or `x` holds NaN.
+            ValueError: `k` or the shape of `x` is wrong, or `x` holds NaN.
         """
         return self.to_env_batch([k], np.asarray(x)[None])[0]
 
