@@ -27,7 +27,7 @@ import numpy as np
 
 from pamdp_agents.files.atomic import with_suffix
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: a replay buffer is saved by its parts, and holds `discount`
 
 MEMBERS = ("data.json", "arrays.npz", "replay_buffer.npz", "objects.pkl")
 

@@ -10,12 +10,12 @@ from typing import Any
 def tuned_table(agent: str) -> dict[str, dict[str, Any]]:
     """Returns the settings of an agent (`"MPDQN"`) for every environment that has some, by id.
 
-    In the file, `like = "pamdp/Goal-v0"` in an environment's table stands for the settings of that environment, of which
-    the table changes those that it names.
+    In the file, `like = "pamdp/Goal-v0"` in an environment's table stands for that environment's settings, of which the
+    table changes those that it names.
     """
     file = resources.files("pamdp_agents.presets") / "hyperparameters" / f"{agent.lower()}.toml"
     tables = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return {env_id: tables.get(table.pop("like", None), {}) | table for env_id, table in tables.items()}
+    return {env_id: (tables[table.pop("like")] if "like" in table else {}) | table for env_id, table in tables.items()}
 
 
 def tuned_settings(agent: str, env_id: str) -> dict[str, Any]:

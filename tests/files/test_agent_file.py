@@ -341,9 +341,19 @@ def test_another_environments_spaces_are_refused(saved):
         PDQN("MlpPolicy", Target(), **SMALL).set_env(env)
 
 
+def test_settings_that_no_longer_exist_are_named_with_what_to_do(saved):
+    with zipfile.ZipFile(saved) as archive:
+        settings = json.loads(archive.read("data.json"))["settings"]
+    edited_data(saved, settings=settings | {"momentum": 0.9}, versions={"pamdp-agents": "0.0.9"})
+    with pytest.raises(
+        SavedFileError, match=r"settings \['momentum'\], which MPDQN does not have .* 0\.0\.9; load it with"
+    ):
+        MPDQN.load(saved)
+
+
 def test_a_newer_format_is_refused_with_the_version_to_install(saved):
     edited_data(saved, format_version=FORMAT_VERSION + 1, versions={"pamdp-agents": "9.9"})
-    with pytest.raises(SavedFileError, match=r"format version 2, .* pamdp-agents 9\.9; upgrade"):
+    with pytest.raises(SavedFileError, match=r"format version 3, .* pamdp-agents 9\.9; upgrade"):
         MPDQN.load(saved)
 
 
