@@ -53,17 +53,16 @@ def get_activation(activation_fn: str | Mapping[str, Any] | Callable) -> Callabl
 
     Raises:
         TypeError: It is none of these.
-        ValueError: It is a class of `torch.nn`, or a configuration, that is not known here.
+        ValueError: It is a class of `torch.nn` that is not known here.
     """
-    if isinstance(activation_fn, Mapping):
-        if activation_fn.keys() != {"name", "negative_slope"} or activation_fn["name"] != "leaky_relu":
-            raise ValueError(
-                'activation_fn as a dict must be {"name": "leaky_relu", "negative_slope": a number}, got '
-                f"{dict(activation_fn)!r}"
-            )
-        return LeakyReLU(activation_fn["negative_slope"])
+    if isinstance(activation_fn, Mapping) and activation_fn.keys() == {"name", "negative_slope"}:
+        if activation_fn["name"] == "leaky_relu":
+            return LeakyReLU(activation_fn["negative_slope"])
     if not isinstance(activation_fn, str) and not callable(activation_fn):
-        raise TypeError(f"activation_fn must be the name of a Keras activation or a function, got {activation_fn!r}")
+        raise TypeError(
+            "activation_fn must be the name of a Keras activation, a function, or "
+            f'{{"name": "leaky_relu", "negative_slope": a number}}, got {activation_fn!r}'
+        )
     return keras.activations.get(keras_name(activation_fn))
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pamdp_agents.networks.activations import NUMPY_ACTIVATIONS
+from pamdp_agents.networks.activations import NUMPY_ACTIVATIONS, get_activation, numpy_activation
 from pamdp_agents.networks.models import FlatNetwork
 from pamdp_agents.networks.parameter_actor import ParameterActor
 from pamdp_agents.networks.q_networks import JointQ, MultiPassQ
@@ -128,3 +128,15 @@ def test_a_flat_network_takes_its_weights_from_the_vector():
     assert not np.any(flat(tf.zeros(flat.size), s, x))
     np.testing.assert_array_equal(flat.join(flat.split(initial)), initial)
     assert flat.names == ["hidden_0/kernel", "hidden_0/bias", "output/kernel", "output/bias"]
+
+
+def test_a_leaky_relu_has_the_slope_that_is_asked_for_in_tensorflow_and_in_numpy():
+    activation = get_activation({"name": "leaky_relu", "negative_slope": 0.01})
+    h = np.array([[-2.0, 0.0, 3.0]], "f")
+    np.testing.assert_allclose(activation(h), [[-0.02, 0, 3]], rtol=1e-6)
+    np.testing.assert_allclose(numpy_activation(activation)(h.copy()), [[-0.02, 0, 3]], rtol=1e-6)
+    for wrong in ({"name": "leaky_relu"}, {"name": "relu", "negative_slope": 0.1}, {"class_name": "relu"}):
+        with pytest.raises(TypeError, match="activation_fn must be the name of a Keras activation"):
+            get_activation(wrong)
+    with pytest.raises(ValueError, match="negative_slope"):
+        get_activation({"name": "leaky_relu", "negative_slope": -1})
