@@ -55,9 +55,9 @@ def get_activation(activation_fn: str | Mapping[str, Any] | Callable) -> Callabl
         TypeError: It is none of these.
         ValueError: It is a class of `torch.nn` that is not known here.
     """
-    known = isinstance(activation_fn, Mapping) and activation_fn.keys() == {"name", "negative_slope"}
-    if known and activation_fn["name"] == "leaky_relu":
-        return LeakyReLU(activation_fn["negative_slope"])
+    config = dict(activation_fn) if isinstance(activation_fn, Mapping) else {}
+    if config.keys() == {"name", "negative_slope"} and config["name"] == "leaky_relu":
+        return LeakyReLU(config["negative_slope"])
     if not isinstance(activation_fn, str) and not callable(activation_fn):
         raise TypeError(
             "activation_fn must be the name of a Keras activation, a function, or "
