@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+import sys
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -34,11 +36,6 @@ def _range(above: float | None, at_least: float | None, to: float | None) -> str
     """Returns the bounds in words. Only for errors: learning rates are checked at every update."""
     bounds = (("above", above), ("at least", at_least), ("at most", to))
     return " and ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
-
-
-def check_positive(name: str, value: Any) -> Any:
-    """Returns a number after checking that it is finite and above 0."""
-    return check_range(name, value, above=0)
 
 
 def check_integer(name: str, value: Any, at_least: int) -> int:
@@ -99,3 +96,28 @@ def check_path(name: str, value: Any) -> str:
     if not isinstance(value, str | os.PathLike):
         raise TypeError(f"{name} must be a path, got {value!r}")
     return os.fspath(value)
+
+
+def check_seeds(seeds: Any) -> list[int]:
+    """Returns seeds as a list after checking that they are different integers of at least 0.
+
+    Raises:
+        TypeError: They are not several integers.
+        ValueError: One is negative or there twice, or there is none.
+    """
+    if isinstance(seeds, str) or not isinstance(seeds, Iterable):
+        raise TypeError(f"seeds must be several integers, such as range(4) or [3, 5], got {seeds!r}")
+    checked = [check_integer("each of seeds", seed, 0) for seed in seeds]
+    if not checked:
+        raise ValueError("seeds must hold at least one seed, got none")
+    if len(set(checked)) < len(checked):
+        raise ValueError(f"seeds must all be different, got {checked}: agents of one seed are one and the same")
+    return checked
+
+
+def warn_user(message: str) -> None:
+    """Warns at the line of the user's that led here, however deep in this library."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("pamdp_agents."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)

@@ -159,6 +159,7 @@ def play_episodes(
     deterministic: bool = True,
     *,
     render: bool = False,
+    callback: Callable[[dict[str, Any], dict[str, Any]], Any] | None = None,
     warn: bool = True,
     seed: int | None = None,
 ) -> Episodes:
@@ -170,6 +171,7 @@ def play_episodes(
         n_episodes: The number of episodes, at least 1.
         deterministic: Whether to act without exploration.
         render: Whether to call `env.render()` after each step.
+        callback: Called after each step of each environment, as that of `evaluate_policy`.
         warn: Whether to warn if no wrapper records the episodes' statistics.
         seed: Passed to the first reset, so that the episodes can be repeated.
 
@@ -183,6 +185,8 @@ def play_episodes(
         # As above: `done` without statistics is a life lost, where a wrapper records them.
         if locals_["done"] and ("episode" in locals_["info"] or not locals_["is_monitor_wrapped"]):
             reports.append(locals_["info"].get("is_success"))
+        if callback is not None:
+            callback(locals_, globals_)
 
     played: Any = evaluate_policy(
         model,

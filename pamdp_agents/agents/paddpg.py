@@ -12,7 +12,7 @@ from pamdp_agents.base.actor_critic import ActorCriticAgent
 from pamdp_agents.base.policy import Networks, best
 from pamdp_agents.experience.transition import Decision, Transition
 from pamdp_agents.learning.train_state import Call, TrainState
-from pamdp_agents.networks.parameter_actor import ParameterActor
+from pamdp_agents.networks.parameter_actor import ParameterActor, read_passthrough
 from pamdp_agents.networks.q_networks import JointQ
 
 
@@ -42,7 +42,10 @@ class PADDPG(ActorCriticAgent):
         """Returns the actor, whose outputs are K scores and P parameters; `passthrough` is of the parameters."""
         space, n_observations = self.parameterized_space, self.observation_transform.size
         n_outputs = space.n + space.parameter_size
-        passthrough = pad_passthrough(self.passthrough, space.n, n_observations)
+        passthrough = None
+        if read := read_passthrough(self.passthrough, n_observations, space.parameter_size):
+            weight, bias = (np.concatenate([np.zeros((*part.shape[:-1], space.n)), part], -1) for part in read)
+            passthrough = {"weight": weight.T, "bias": bias}  # scores start at 0
         return ParameterActor(n_observations, n_outputs, passthrough=passthrough, squash=self._squashes, **arguments)
 
     def make_critic(self, **arguments: Any) -> keras.Model:
@@ -82,11 +85,3 @@ class PADDPG(ActorCriticAgent):
     def objective(self, q_weights: tf.Tensor, output: tf.Tensor, batch: Transition, call: Call) -> tf.Tensor:
         """Returns Q(s, μ(s))."""
         return self.networks["q"](q_weights, batch.s, output)[:, 0]
-
-
-def pad_passthrough(passthrough: dict[str, Any] | None, n_scores: int, n_observations: int) -> dict[str, Any] | None:
-    """Returns a passthrough of the parameters as one of the scores, which get zeros, and the parameters."""
-    if passthrough is None:
-        return None
-    zeros = {"bias": np.zeros(n_scores), "weight": np.zeros((n_scores, n_observations))}
-    return {name: np.concatenate([zeros[name], part]) if name in zeros else part for name, part in passthrough.items()}

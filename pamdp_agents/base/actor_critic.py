@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from pamdp_agents import strategies
+from pamdp_agents.base.common_settings import NETWORK_ARGUMENTS
 from pamdp_agents.base.off_policy import OffPolicyAgent
 from pamdp_agents.base.settings import Kind, choice, mapping, number, optional, schedule, setting
 from pamdp_agents.experience.transition import Transition
@@ -34,6 +35,16 @@ class ActorCriticAgent(OffPolicyAgent):
     A subclass says what the critic's target and prediction are, and what the actor ascends.
     """
 
+    policy_kwargs: dict[str, Any] | None = setting(
+        default=None,
+        text="""`net_arch` (hidden units: a list for both networks, or `{"pi": [...], "qf": [...]}`; default [256]),
+        `activation_fn` (a Keras name or function, or `{"name": "leaky_relu", "negative_slope": 0.01}`; default "relu"),
+        `q_output_initializer` and `actor_output_initializer` (Keras initialisers, or
+        their configurations), `features_extractor` (a Keras model of your own, in place of the policy's, that maps
+        observations [n, ...] to features [n, F]; or its configuration).""",
+        kind=NETWORK_ARGUMENTS,
+        kw_only=False,
+    )
     strategy: str | dict[str, Any] | Sequence[Any] | strategies.Strategy = setting(
         default="inverting",
         text="How the gradient that reaches the action-parameters is changed; see `pamdp_agents.strategies`.",

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from pamdp_agents import callbacks
 from pamdp_agents.base.devices import find_device
-from pamdp_agents.base.policy import Policy
+from pamdp_agents.base.policy import GreedyPolicy
 from pamdp_agents.base.saved import Saved
 from pamdp_agents.checks import check_integer
 from pamdp_agents.environments.adapt import adapt, make_environment
@@ -63,10 +63,11 @@ class Agent(Saved, Trainee):
     _episode_num = _of_progress("episodes")
     _n_updates = _of_progress("n_updates")
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def begin(self) -> None:
+        """Readies what a constructor readies besides settings."""
+        super().begin()
         self._tf_device = find_device(self.device)
-        self.acting: Policy
+        self.acting: GreedyPolicy
         self._logger: Logger | None = None
         self._custom_logger = False
         env, self._given_env = self._given_env, None
@@ -90,7 +91,8 @@ class Agent(Saved, Trainee):
         """
         name = env if isinstance(env, str) else adapt(env).name
         settings = tuned.tuned_settings(cls.__name__, name)
-        return cls(**({"policy": "MlpPolicy", "env": env} | settings | overrides))
+        arguments: dict[str, Any] = {"policy": "MlpPolicy", "env": env} | settings | overrides
+        return cls(**arguments)
 
     @classmethod
     def from_pretrained(cls, env: Environment | str, **kwargs: Any) -> Self:
@@ -239,7 +241,7 @@ class Agent(Saved, Trainee):
         log_interval = None if log_interval is None else check_integer("log_interval", log_interval, 1)
         one = callbacks.as_callback([callback, callbacks.ProgressBarCallback()] if progress_bar else callback)
         self.progress.start(timesteps, reset_num_timesteps)
-        given = {"self": self, "env": self.env, "total_timesteps": self.progress.total_timesteps, "callback": callback}
+        given = {"self": self, "env": self.env, "total_timesteps": self.progress.total_timesteps, "callback": one}
         given |= {"log_interval": log_interval, "tb_log_name": tb_log_name, "progress_bar": progress_bar}
         training = Training(self, one, log_interval, given | {"reset_num_timesteps": reset_num_timesteps})
         if reset_num_timesteps or environments.observations is None:
@@ -248,7 +250,7 @@ class Agent(Saved, Trainee):
             formats, name = ["stdout"] if self.verbose else [], tb_log_name or type(self).__name__
             self._logger = configure_run(self.tensorboard_log, formats, name, reset_num_timesteps)
         one.init_callback(self)
-        return training.rounds()
+        yield from training.rounds()
 
     @property
     def logger(self) -> Logger:

@@ -10,6 +10,9 @@ from pamdp_agents.environments.adapter import Environment
 from pamdp_agents.networks import features
 from pamdp_agents.networks.policy_kwargs import serialize_policy_kwargs
 
+NETWORK_ARGUMENTS = Kind(lambda name, value: check_mapping(name, value or {}), serialize_policy_kwargs)
+"""The kind of `policy_kwargs`: a dict, whose Keras objects are saved as configurations."""
+
 
 class AgentArguments(HasSettings, kw_only=False):
     """The first two arguments of every agent."""
@@ -29,13 +32,7 @@ class CommonSettings(AgentArguments, kw_only=False):
     """The settings that every agent has, in Stable-Baselines3's order and words."""
 
     policy_kwargs: dict[str, Any] | None = setting(
-        default=None,
-        text="""`net_arch` (hidden units: a list for both networks, or `{"pi": [...], "qf": [...]}`; default [256]),
-        `activation_fn` (a Keras name or function, or `{"name": "leaky_relu", "negative_slope": 0.01}`; default "relu"),
-        `q_output_initializer` and `actor_output_initializer` (Keras initialisers, or
-        their configurations), `features_extractor` (a Keras model of your own, in place of the policy's, that maps
-        observations [n, ...] to features [n, F]; or its configuration).""",
-        kind=Kind(lambda name, value: check_mapping(name, value or {}), serialize_policy_kwargs),
+        default=None, text="What the networks are like; None: as they are by default.", kind=NETWORK_ARGUMENTS
     )
     stats_window_size: int = setting(
         default=100, text="Episodes over which the logged returns are averaged.", kind=integer(1)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-
 import tensorflow as tf
+
+from pamdp_agents.checks import warn_user
 
 
 def find_device(device: str) -> str | None:
@@ -16,7 +16,7 @@ def find_device(device: str) -> str | None:
     name = f"/{kinds[kind]}:{number or 0}" if kind in kinds else device
     known = [found.name.replace("physical_device:", "") for found in tf.config.list_physical_devices()]
     if name not in known and name.startswith("/GPU"):
-        warnings.warn(f"device={device!r}: TensorFlow finds no such device here; using the CPU", stacklevel=3)
+        warn_user(f"device={device!r}: TensorFlow finds no such device here; using the CPU")
         return "/CPU:0"
     if name not in known:
         raise ValueError(f"device must be 'auto', 'cpu', 'gpu' or one of {known}, got {device!r}")

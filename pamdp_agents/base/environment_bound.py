@@ -33,8 +33,9 @@ class EnvironmentBound(CommonSettings):
         is_set_up: Whether the agent has spaces, and what depends on them.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def begin(self) -> None:
+        """Readies what a constructor readies besides settings."""
+        super().begin()
         self._given_env, self.env = self.env, None
         self.n_envs = 1
         self.is_set_up = False

@@ -12,7 +12,7 @@ import numpy as np
 from pamdp_agents import exploration, schedules
 from pamdp_agents.base.agent import Agent
 from pamdp_agents.base.common_settings import AgentArguments
-from pamdp_agents.base.policy import Networks, Policy
+from pamdp_agents.base.policy import GreedyPolicy, Networks
 from pamdp_agents.base.settings import Kind, integer, number, optional, schedule, setting
 from pamdp_agents.checks import check_choice, check_integer, check_range
 from pamdp_agents.environments.canonical import Step
@@ -85,6 +85,8 @@ class OffPolicyAgent(Agent, ReplaySettings):
     Attributes:
         networks: Its networks, by name.
         row: How a transition is packed.
+        explorer: What is random about its decisions.
+        exploration_rate: ε of the last step.
         replay_buffer: The stored transitions.
     """
 
@@ -113,12 +115,15 @@ class OffPolicyAgent(Agent, ReplaySettings):
         default=1.0, text="What rewards are multiplied by before they are stored.", kind=number(above=0)
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def begin(self) -> None:
+        """Readies what a constructor readies besides settings."""
+        self.exploration_rate = self.exploration_initial_eps
         self.networks: dict[str, FlatNetwork]
         self.row: TransitionLayout
+        self.explorer: EpsilonGreedy
         self.replay_buffer: ReplayBuffer
         self._metrics: list[tuple[int, Any]] = []  # numbers of updates and their mean metrics
-        super().__init__(*args, **kwargs)
+        super().begin()
 
     @abstractmethod
     def make_networks(self) -> dict[str, FlatNetwork]:
@@ -147,23 +152,15 @@ class OffPolicyAgent(Agent, ReplaySettings):
         self.row = TransitionLayout(n_observations, space.parameter_size, self.extras())
         rule = UpdateRule(self.update, self.row.unpack, self.row.size, self.metric_names, self.rate_names)
         self.learner = Learner(self.networks, {"update": rule}, device=self._tf_device)
-        self.acting = Policy(self.act, self.networks, self.learner, n_observations)
-        self.explorer = EpsilonGreedy(exploration.get(self.action_noise), space.mask, self.draw)
-        self.explorer.rate = self.exploration_initial_eps
+        self.acting = GreedyPolicy(self.act, self.networks, self.learner, n_observations)
+        self.explorer = EpsilonGreedy(space.mask, self.draw)
+        self.explorer.make_noises(self._noise, 1)
         self.replay_buffer = ReplayBuffer(self.buffer_size, self.row, self._replay_rng)
-
-    @property
-    def exploration_rate(self) -> float:
-        """ε of the last step."""
-        return self.explorer.rate
-
-    @exploration_rate.setter
-    def exploration_rate(self, epsilon: float) -> None:
-        self.explorer.rate = epsilon
 
     def explore_apart(self, observations: np.ndarray) -> Decision:
         """Returns exploring decisions for scaled observations, float32 [n, D], without any effect on training."""
-        return self.explorer.explore_apart(self.acting.decide(observations), self._predict_rng)
+        greedy = self.acting.decide(observations)
+        return self.explorer.explore_apart(greedy, self.exploration_rate, self._noise, self._predict_rng)
 
     # What training asks of an agent, see `Trainee`.
 
@@ -178,15 +175,16 @@ class OffPolicyAgent(Agent, ReplaySettings):
 
     def start_training(self) -> None:
         """Readies the noise of each environment."""
-        self.explorer.begin(self.environments.episode_lengths)
+        self.explorer.begin(self._noise, self.environments.episode_lengths)
 
     def decide(self) -> Decision:
         """Returns what is done next in every environment."""
         observations, remaining = self.environments.observations, self.progress.remaining
         assert observations is not None
-        self.explorer.rate = self._epsilon()
-        epsilon = 1.0 if self.progress.num_timesteps < self.learning_starts else self.explorer.rate
-        return self.explorer.explore(self.acting.decide(observations), epsilon, remaining, self._explore_rng)
+        self.exploration_rate = self._epsilon()
+        epsilon = 1.0 if self.progress.num_timesteps < self.learning_starts else self.exploration_rate
+        greedy = self.acting.decide(observations)
+        return self.explorer.explore(greedy, epsilon, self._noise, remaining, self._explore_rng)
 
     def observe(self, decision: Decision, step: Step) -> int:
         """Stores what followed a decision; returns the number of environment steps that it was."""
@@ -257,6 +255,10 @@ class OffPolicyAgent(Agent, ReplaySettings):
             for name, value in [*zip(self.metric_names, means, strict=True), *self.current_rates().items()]:
                 logger.record(f"train/{name}", float(value))
             logger.record("train/n_updates", self.progress.n_updates, exclude="tensorboard")
+
+    @property
+    def _noise(self) -> ParameterNoise:
+        return exploration.get(self.action_noise)
 
     def _check_n_envs(self, n_envs: int) -> None:
         if n_envs > 1 and self.round.unit == "episode":
@@ -338,4 +340,4 @@ class OffPolicyAgent(Agent, ReplaySettings):
         """
         super().restore_progress(state)
         self.exploration_rate = check_range("exploration_rate", state["exploration_rate"], at_least=0, to=1)
-        self.explorer.restore(state["noise"], self.progress.remaining)
+        self.explorer.restore(self._noise, state["noise"], self.progress.remaining)

@@ -26,7 +26,7 @@ def best(values: Any) -> Any:
     return values.argmax(1) if isinstance(values, np.ndarray) else tf.argmax(values, 1, tf.int32)
 
 
-class Policy:
+class GreedyPolicy:
     """An agent's deterministic decisions.
 
     Networks are called in NumPy if all have a NumPy form, which is many times faster for a handful of observations;
@@ -54,7 +54,7 @@ class Policy:
     def decide(self, observations: np.ndarray) -> Decision:
         """Returns the decisions for scaled observations, float32 [n, D]."""
         if self._compiled is not None:
-            decision = self._compiled(observations, dict(self._learner.weights()))
+            decision = self._compiled(observations, self._learner.weights())
             return Decision(*tf.nest.map_structure(lambda tensor: tensor.numpy(), tuple(decision)))
         if self._views is None:
             self._views = _NumPyNetworks(self._networks, self._learner.weights())

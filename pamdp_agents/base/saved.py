@@ -29,8 +29,9 @@ class Saved(EnvironmentBound):
         learner: The weights and the compiled update.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def begin(self) -> None:
+        """Readies what a constructor readies besides settings."""
+        super().begin()
         self.progress = Progress(self.stats_window_size)
         self.learner: Learner
 
@@ -165,8 +166,9 @@ class Saved(EnvironmentBound):
                 f"pamdp-agents {archive.made_by}; load it with that version, and save it without them (exclude)"
             )
         objects = read_objects(archive, path, given, trust)
+        where = {"device": device} if "device" in names else {}
         try:
-            agent = cls(env=None, **(data["settings"] | objects | {"device": device} | given))
+            agent = cls(env=None, **(data["settings"] | objects | where | given))
             agent._restore(archive)
         except UnknownObjectError as error:
             raise SavedFileError(f"{path} names what this program does not know: {error}") from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, dataclass_transform
 
 from pamdp_agents import schedules
@@ -123,7 +123,8 @@ class HasSettings:
     """A class whose constructor's arguments are declared as settings, over all its bases.
 
     Every setting is kept as an attribute of the same name. `inspect.signature` and `help` show the settings; they are
-    added to the class's docstring before its first section.
+    added to the class's docstring before its first section. A plain attribute of a subclass is set in `begin`, or is a
+    `ClassVar`: type checkers take an annotation in the class for a setting.
     """
 
     declared_settings: ClassVar[dict[str, Setting]] = {}
@@ -140,23 +141,29 @@ class HasSettings:
         """
         super().__init_subclass__(**kwargs)
         types = inspect.get_annotations(cls)
-        cls._own_settings = {
-            name: value._replace(annotation=types[name], kw_only=kw_only if value.kw_only is None else value.kw_only)
-            for name, value in vars(cls).items()
-            if isinstance(value, Setting)
-        }
-        for name in cls._own_settings:
+        cls._own_settings = {}
+        for name, value in list(vars(cls).items()):
+            if not isinstance(value, Setting):
+                continue
+            if name not in types:
+                raise TypeError(
+                    f"{cls.__name__}.{name} is a setting without a type: write `{name}: float = setting(...)`"
+                )
+            positional = kw_only if value.kw_only is None else value.kw_only
+            cls._own_settings[name] = value._replace(annotation=types[name], kw_only=positional)
             delattr(cls, name)
         declared: dict[str, Setting] = {}
         for base in reversed(cls.__mro__):
             declared |= vars(base).get("_own_settings", {})
         cls.declared_settings, cls._constructor = declared, _signature(declared)
-        if "__init__" in vars(cls):  # a user's own; its arguments are the settings then
-            own = list(inspect.signature(vars(cls)["__init__"]).parameters.values())[1:]
-            cls.__signature__ = inspect.Signature(own)
-        else:
+        # A user's own constructor has arguments of its own, which are the settings then, also in what derives from it.
+        constructor = next(vars(base)["__init__"] for base in cls.__mro__ if "__init__" in vars(base))
+        if constructor is HasSettings.__init__:
             cls.__signature__ = cls._constructor
-        cls.__doc__ = _with_arguments(vars(cls).get("__doc__") or "", declared)
+            if "__doc__" in vars(cls) and cls.__doc__:
+                cls.__doc__ = _with_arguments(cls.__doc__, declared)
+        else:
+            cls.__signature__ = inspect.Signature(list(inspect.signature(constructor).parameters.values())[1:])
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         name = type(self).__name__
@@ -171,10 +178,17 @@ class HasSettings:
         try:
             given = self._constructor.bind(*args, **kwargs).arguments
         except TypeError as error:
-            raise TypeError(f"{name}.__init__() {error}") from None
+            raise TypeError(f"{name}.__init__() {_what_is_wrong(self._constructor, args, kwargs) or error}") from None
         for setting_name, declared in self.declared_settings.items():
             value = given.get(setting_name, declared.default)
             setattr(self, setting_name, declared.kind.read(setting_name, value))
+        self.begin()
+
+    def begin(self) -> None:
+        """Readies what a constructor readies besides settings, which are attributes already.
+
+        In place of constructors of the library's own: so that any other than this class's is a user's.
+        """
 
     def settings(self) -> dict[str, Any]:
         """Returns all arguments of the constructor but `env`, with the values in use."""
@@ -207,6 +221,16 @@ def _signature(declared: Mapping[str, Setting]) -> inspect.Signature:
             for name, each in order
         ]
     )
+
+
+def _what_is_wrong(signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """Returns what is wrong with a call as Python says it of functions; nothing for an argument that is unknown."""
+    positional = [p.name for p in signature.parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    if len(args) > len(positional):
+        return f"takes at most {len(positional)} positional arguments but {len(args)} were given"
+    given = {*positional[: len(args)], *kwargs}
+    missing = [repr(p.name) for p in signature.parameters.values() if p.default is p.empty and p.name not in given]
+    return f"missing {len(missing)} required arguments: {' and '.join(missing)}" if missing else ""
 
 
 def _with_arguments(doc: str, declared: Mapping[str, Setting]) -> str:

@@ -75,6 +75,7 @@ class EvalCallback(EventCallback):
         self.evaluations_results: list[list[float]] = []
         self.evaluations_length: list[list[int]] = []
         self.evaluations_successes: list[list[bool]] = []
+        self._is_success_buffer: list[bool] = []  # of the last evaluation
 
     def _init_callback(self) -> None:
         for folder in (self.best_model_save_path, self.log_path and os.path.dirname(self.log_path)):
@@ -93,8 +94,10 @@ class EvalCallback(EventCallback):
             self.n_eval_episodes,
             self.deterministic,
             render=self.render,
+            callback=self._log_success_callback,
             warn=self.warn,
         )
+        self._is_success_buffer = successes
         self.last_mean_reward = float(np.mean(rewards))
         self._write(rewards, lengths, successes)
         self._log(rewards, lengths, successes)
@@ -115,6 +118,9 @@ class EvalCallback(EventCallback):
         super().update_child_locals(locals_)
         if self.callback_on_new_best is not None:
             self.callback_on_new_best.update_locals(locals_)
+
+    def _log_success_callback(self, locals_: dict[str, Any], globals_: dict[str, Any]) -> None:
+        """Follows each step of an evaluation, by Stable-Baselines3's name: for subclasses that look at infos."""
 
     def _sync_normalization(self) -> None:
         if self.model.get_vec_normalize_env() is not None:

@@ -51,7 +51,7 @@ class CanonicalEnvironments:
     """The n environments of an agent: one Gymnasium environment, or a vector environment of any kind.
 
     Args:
-        kind: The environments, behind the interface of their kind.
+        adapter: The environments, behind the one interface.
         observations: Scales their observations.
         actions: Converts their actions.
 
@@ -64,10 +64,12 @@ class CanonicalEnvironments:
         normalization: What `VecNormalize` does to observations and rewards, or None.
     """
 
-    def __init__(self, kind: EnvironmentAdapter, observations: ObservationTransform, actions: ParameterizedActionSpace):
-        self._kind, self._transform, self._actions = kind, observations, actions
-        self.num_envs, self.name = kind.num_envs, kind.name
-        vec_normalize = find_vec_normalize(kind.env)
+    def __init__(
+        self, adapter: EnvironmentAdapter, observations: ObservationTransform, actions: ParameterizedActionSpace
+    ):
+        self._adapter, self._transform, self._actions = adapter, observations, actions
+        self.num_envs, self.name = adapter.num_envs, adapter.name
+        vec_normalize = find_vec_normalize(adapter.env)
         self.normalization = None if vec_normalize is None else SampleNormalization(vec_normalize, observations)
         self.observations: Float32 | None = None
         self._stored: Float32 | None = None  # the same as they are stored: not normalised
@@ -91,7 +93,7 @@ class CanonicalEnvironments:
         self.observations = None
         self._ended = np.zeros(self.num_envs, dtype=bool)
         self.episode_returns[:], self.episode_lengths[:] = 0.0, 0
-        self.observations, self._stored = self._read(self._kind.reset(seed), f"the reset after step {timestep}")
+        self.observations, self._stored = self._read(self._adapter.reset(seed), f"the reset after step {timestep}")
 
     def start_step(self, k: NDArray[Any], x: NDArray[Any]) -> None:
         """Takes n canonical actions. `finish_step` is the next call.
@@ -101,8 +103,8 @@ class CanonicalEnvironments:
             x: Parameters of all actions, scaled to [−1, 1], float [n, P].
         """
         self.observations = None
-        self._taken = self._kind.compose(self._actions, k, x)
-        self._kind.start_step(self._taken)
+        self._taken = self._adapter.compose(self._actions, k, x)
+        self._adapter.start_step(self._taken)
 
     def finish_step(self, timestep: int) -> Step:
         """Returns what the step gave. `reset_ended` is the next call.
@@ -116,7 +118,7 @@ class CanonicalEnvironments:
         """
         before, actions = self._stored, self._taken
         assert before is not None
-        outcome = self._kind.finish_step()
+        outcome = self._adapter.finish_step()
         rewards, played = outcome.rewards, outcome.played
         if self.normalization is not None:
             rewards = self.normalization.original_rewards()
@@ -146,7 +148,7 @@ class CanonicalEnvironments:
         self._ended = ended
         return Step(
             actions,
-            self._kind.stack(outcome.observations),
+            self._adapter.stack(outcome.observations),
             before,
             after,
             outcome.rewards,
@@ -171,11 +173,11 @@ class CanonicalEnvironments:
         given = None
         if self._ended.any():
             self.episode_returns[self._ended], self.episode_lengths[self._ended] = 0.0, 0
-            given = self._kind.reset_ended()
+            given = self._adapter.reset_ended()
             if given is not None:
                 self._next = self._read(given, f"the reset after step {timestep}")
         self.observations, self._stored = self._next
-        return None if given is None else self._kind.stack(given)
+        return None if given is None else self._adapter.stack(given)
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns where the environments stand, as arrays, for `resume`; nothing before the first reset."""
@@ -184,7 +186,7 @@ class CanonicalEnvironments:
         return {
             "last_observation": self.observations,
             "last_stored_observation": self._stored,
-            "pending_resets": self._kind.pending_resets,
+            "pending_resets": self._adapter.pending_resets,
             "episode_returns": self.episode_returns,
             "episode_lengths": self.episode_lengths,
         }
@@ -192,7 +194,7 @@ class CanonicalEnvironments:
     @property
     def may_not_play(self) -> bool:
         """Whether a step may only reset some of the environments."""
-        return self._kind.resets_in_next_step
+        return self._adapter.resets_in_next_step
 
     def resume(self, state: Mapping[str, np.ndarray]) -> None:
         """Goes on in the middle of episodes, where the environments already stand.
@@ -209,23 +211,23 @@ class CanonicalEnvironments:
         n = len(state["last_observation"])
         if n != self.num_envs:
             raise ValueError(f"env has {self.num_envs} environments, but to go on without a reset it must have {n}")
-        if state["pending_resets"].any() and not self._kind.resets_in_next_step:
+        if state["pending_resets"].any() and not self._adapter.resets_in_next_step:
             raise ValueError(
                 f"env must reset in its next step (AutoresetMode.NEXT_STEP) to go on without a reset, as the "
                 f"environments {np.flatnonzero(state['pending_resets']).tolist()} have to"
             )
         self.observations, self._stored = state["last_observation"], state["last_stored_observation"]
-        self._kind.pending_resets = state["pending_resets"].copy()
+        self._adapter.pending_resets = state["pending_resets"].copy()
         self.episode_returns, self.episode_lengths = state["episode_returns"].copy(), state["episode_lengths"].copy()
         self.next_seed = None
 
     def _read(self, given: Any, when: str, actions: Any = None) -> tuple[Float32, Float32]:
         """Returns observations as they are acted on and as they are stored."""
-        observations = self._kind.transform(self._transform, given)
+        observations = self._adapter.transform(self._transform, given)
         self._check(observations, given, when, actions)
         if self.normalization is None:
             return observations, observations
-        return observations, self._kind.transform(self._transform, self.normalization.original_observations())
+        return observations, self._adapter.transform(self._transform, self.normalization.original_observations())
 
     def _check(self, observations: Float32, given: Any, when: str, actions: Any) -> None:
         if not np.isfinite(observations).all():

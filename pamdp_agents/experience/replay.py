@@ -79,6 +79,11 @@ class ReplayBuffer:
         self.position, self.full = position, full
 
     def _rows_of(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
+        if {"position", "full", "k"} <= state.keys() != self.layout.places.keys() | {"position", "full"}:
+            raise ValueError(
+                f"replay buffer holds the parts {sorted(state)}, this agent's has {sorted(self.layout.places)}; "
+                f"{OTHER_SPACES}"
+            )
         parts = {name: state[name] for name in self.layout.places}
         n = len(np.atleast_1d(parts["k"]))
         own = {name: (n, place.stop - place.start) for name, place in self.layout.places.items()}

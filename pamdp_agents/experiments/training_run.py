@@ -9,7 +9,6 @@ import contextlib
 import copy
 import datetime
 import inspect
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ import gymnasium as gym
 from gymnasium.wrappers import RecordEpisodeStatistics
 
 from pamdp_agents.agents import AGENTS, agent_class
-from pamdp_agents.checks import check_choice, check_integer
+from pamdp_agents.checks import check_choice, check_integer, check_mapping, check_path, check_seeds
 from pamdp_agents.experiments.make_env import make_env
 from pamdp_agents.experiments.measure import EVALUATION_SEED, measure, summarize
 from pamdp_agents.experiments.outcomes import MODEL, TrainedAgent, make_failure
@@ -87,16 +86,16 @@ class TrainingRun:
         check_choice("algorithm", self.algorithm, list(AGENTS))
         checked = {
             "env": _check_env(self.env),
-            "seeds": _check_seeds(self.seeds),
+            "seeds": tuple(check_seeds(self.seeds)),
             "n_timesteps": check_integer("n_timesteps", self.n_timesteps, 1),
             "env_kwargs": _check_plain("env_kwargs", self.env_kwargs),
             "n_envs": check_integer("n_envs", self.n_envs, 1),
             "eval_freq": check_integer("eval_freq", self.eval_freq, 0),
             "eval_episodes": check_integer("eval_episodes", self.eval_episodes, 1),
-            "log_folder": _check_path("log_folder", self.log_folder),
+            "log_folder": Path(check_path("log_folder", self.log_folder)),
             "tensorboard_log": None
             if self.tensorboard_log is None
-            else _check_path("tensorboard_log", self.tensorboard_log),
+            else Path(check_path("tensorboard_log", self.tensorboard_log)),
             "verbose": check_integer("verbose", self.verbose, 0),
             "settings": _check_plain("settings", self.settings),
         }
@@ -144,7 +143,7 @@ class TrainingRun:
                 raise CannotStartError(f"seeds: {error}") from error
         return made
 
-    def _start(self, agent: Agent, eval_env: gym.Env, tell: Tell) -> _Trainee:
+    def _start(self, agent: Agent, eval_env: gym.Env, tell: Tell) -> _Training:
         """Makes an agent's run folder, with its settings and its log."""
         folder = make_folder(Path(self.log_folder) / self.algorithm, self.env)
         write_json(folder / "config.json", self._describe(agent))
@@ -154,7 +153,7 @@ class TrainingRun:
         start_log(agent, folder, tensorboard, table=self.verbose > 0)
         name = type(agent).__name__
         tell(f"{name} on {self.env}: {self.n_timesteps} steps, {self.settings_from}, seed {agent.seed}, in {folder}")
-        return _Trainee(agent, eval_env, folder)
+        return _Training(agent, eval_env, folder)
 
     def _describe(self, agent: Agent) -> dict[str, Any]:
         """What is needed to repeat the training of one agent: every setting in use, the command and the versions."""
@@ -173,7 +172,7 @@ class TrainingRun:
             "versions": versions(),
         }
 
-    def _learn(self, trainees: Sequence[_Trainee], progress: bool, tell: Tell) -> None:
+    def _learn(self, trainees: Sequence[_Training], progress: bool, tell: Tell) -> None:
         """Trains, and keeps what was learned even after an error or Ctrl-C."""
         from pamdp_agents.training import train_together
 
@@ -198,7 +197,7 @@ class TrainingRun:
         if failure is not None:
             raise make_failure(failure, [trainee.kept() for trainee in trainees]) from failure
 
-    def _make_callbacks(self, trainee: _Trainee) -> list[Any]:
+    def _make_callbacks(self, trainee: _Training) -> list[Any]:
         if not self.eval_freq:
             return []
         from pamdp_agents.callbacks import EvalCallback, EveryNTimesteps
@@ -214,7 +213,7 @@ class TrainingRun:
         )
         return [EveryNTimesteps(self.eval_freq, evaluation)]
 
-    def _measure(self, trainee: _Trainee, tell: Tell, several: bool) -> TrainedAgent:
+    def _measure(self, trainee: _Training, tell: Tell, several: bool) -> TrainedAgent:
         """Evaluates an agent after training."""
         agent, episodes = trainee.agent, self.eval_episodes
         measured = measure(agent, trainee.eval_env, episodes, deterministic=True, seed=EVALUATION_SEED)
@@ -224,8 +223,8 @@ class TrainingRun:
 
 
 @dataclass(frozen=True)
-class _Trainee:
-    """An agent in training.
+class _Training:
+    """An agent in training, where it is evaluated, and where it is kept.
 
     Attributes:
         agent: The agent, an `Agent`.
@@ -252,28 +251,12 @@ def _check_env(env: Any) -> str:
     return env
 
 
-def _check_seeds(seeds: Any) -> tuple[int, ...]:
-    if isinstance(seeds, str) or not isinstance(seeds, Sequence):
-        raise TypeError(f"seeds must be several integers, such as (0,) or range(5), got {seeds!r}")
-    checked = tuple(check_integer("each of seeds", seed, 0) for seed in seeds)
-    if not checked or len(set(checked)) < len(checked):
-        raise ValueError(f"seeds must be at least one integer, all different, got {seeds!r}")
-    return checked
-
-
-def _check_path(name: str, path: Any) -> Path:
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"{name} must be the path of a folder, got {path!r}")
-    return Path(path)
-
-
 def _check_plain(name: str, values: Any) -> dict[str, Any]:
     """Returns a copy of what names values that JSON can hold."""
-    if not isinstance(values, Mapping):
-        raise TypeError(f"{name} must be a dict, got {values!r}")
-    if not is_plain(dict(values)):
-        raise ValueError(f"{name} must be values that JSON can hold, got {dict(values)}")
-    return copy.deepcopy(dict(values))
+    checked = check_mapping(name, values)
+    if wrong := {key: value for key, value in checked.items() if not is_plain(value)}:
+        raise ValueError(f"{name} must be values that JSON can hold, got {wrong}")
+    return copy.deepcopy(checked)
 
 
 def _check_known(kind: type[Agent], settings: Mapping[str, Any]) -> None:

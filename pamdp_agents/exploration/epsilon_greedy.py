@@ -1,4 +1,4 @@
-"""ε-greedy actions with noisy parameters: what is random in each environment, and how ε falls."""
+"""ε-greedy actions with noisy parameters: what is random in each environment."""
 
 from __future__ import annotations
 
@@ -16,54 +16,53 @@ class EpsilonGreedy:
     """Makes greedy decisions ε-greedy and noisy, in n environments.
 
     Args:
-        noise: The noise of the first environment; the others get copies.
         mask: Which parameters belong to which discrete action, bool [K, P].
         draw: Draws n random decisions, given a generator and n; their `x` is not used.
 
     Attributes:
-        rate: ε of the last step.
-        noises: Noise of each environment.
+        noises: Noise of each environment: the first is the agent's, the others are copies of it.
     """
 
-    def __init__(
-        self, noise: ParameterNoise, mask: np.ndarray, draw: Callable[[np.random.Generator, int], Decision]
-    ) -> None:
-        self._noise, self._mask, self._draw = noise, mask, draw
-        self.rate = 1.0
-        self.make_noises(1)
+    def __init__(self, mask: np.ndarray, draw: Callable[[np.random.Generator, int], Decision]) -> None:
+        self._mask, self._draw = mask, draw
+        self.noises: list[ParameterNoise] = []
 
-    def make_noises(self, n: int) -> None:
-        """Makes n noises; the first is the one given."""
-        self.noises = [self._noise, *(copy.deepcopy(self._noise) for _ in range(n - 1))]
-
-    def begin(self, episode_lengths: np.ndarray) -> None:
+    def begin(self, noise: ParameterNoise, episode_lengths: np.ndarray) -> None:
         """Readies one noise for each environment, from the start where an episode starts.
 
         Args:
+            noise: The agent's.
             episode_lengths: Steps made of the current episode in each environment, int [n].
         """
-        if len(self.noises) != len(episode_lengths):
-            self.make_noises(len(episode_lengths))
+        self.make_noises(noise, len(episode_lengths))
         for noise, length in zip(self.noises, episode_lengths, strict=True):
             if length == 0:
                 noise.reset()
 
     def explore(
-        self, greedy: Decision, epsilon: float, progress_remaining: float, rng: np.random.Generator
+        self,
+        greedy: Decision,
+        epsilon: float,
+        noise: ParameterNoise,
+        progress_remaining: float,
+        rng: np.random.Generator,
     ) -> Decision:
         """Returns the decisions of a training step, made ε-greedy and noisy, their parameters within [−1, 1]."""
-        for noise in self.noises:
-            noise.progress_remaining = progress_remaining
+        self.make_noises(noise, len(greedy.k))
+        for own in self.noises:
+            own.progress_remaining = progress_remaining
         return self._apply(greedy, epsilon, self.noises, rng)
 
-    def explore_apart(self, greedy: Decision, rng: np.random.Generator) -> Decision:
-        """Returns decisions as `explore` does with the last step's ε, without moving the training's noise."""
-        noises = [self._noise] * len(greedy.k)
-        if not self._noise.replaces:
-            noises = [copy.deepcopy(noise) for noise in noises]
-            for noise in noises:
-                noise.reset()
-        return self._apply(greedy, self.rate, noises, rng)
+    def explore_apart(
+        self, greedy: Decision, epsilon: float, noise: ParameterNoise, rng: np.random.Generator
+    ) -> Decision:
+        """Returns decisions as `explore` does, without moving the training's noise."""
+        noises = [noise] * len(greedy.k)
+        if not noise.replaces:
+            noises = [copy.deepcopy(noise) for _ in noises]
+            for own in noises:
+                own.reset()
+        return self._apply(greedy, epsilon, noises, rng)
 
     def end_episodes(self, ended_in: Iterable[int]) -> None:
         """Resets the noise of the environments in which an episode ended."""
@@ -74,21 +73,31 @@ class EpsilonGreedy:
         """Returns what the noises remember, as JSON can hold it."""
         return [None if noise.state is None else noise.state.tolist() for noise in self.noises]
 
-    def restore(self, states: Sequence[Any], progress_remaining: float) -> None:
+    def restore(self, noise: ParameterNoise, states: Sequence[Any], progress_remaining: float) -> None:
         """Takes back what `state` returned.
+
+        Args:
+            noise: The agent's.
+            states: What was returned.
+            progress_remaining: How much of the training remains, from 1 to 0.
 
         Raises:
             ValueError: It is not None or [P] finite numbers for each environment.
         """
-        self.make_noises(len(states))
+        self.make_noises(noise, len(states))
         n_parameters = self._mask.shape[1]
-        for noise, state in zip(self.noises, states, strict=True):
+        for own, state in zip(self.noises, states, strict=True):
             if state is not None and np.shape(state) != (n_parameters,):
                 raise ValueError(f"noise must be None or {n_parameters} numbers, got {state}")
             if state is not None and not np.isfinite(state).all():
                 raise ValueError(f"noise must be finite, got {state}")
-            noise.state = None if state is None else np.array(state, float)
-            noise.progress_remaining = progress_remaining
+            own.state = None if state is None else np.array(state, float)
+            own.progress_remaining = progress_remaining
+
+    def make_noises(self, noise: ParameterNoise, n: int) -> None:
+        """Makes n noises, unless they are there already."""
+        if len(self.noises) != n or self.noises[0] is not noise:
+            self.noises = [noise, *(copy.deepcopy(noise) for _ in range(n - 1))]
 
     def _apply(
         self, greedy: Decision, epsilon: float, noises: Sequence[ParameterNoise], rng: np.random.Generator

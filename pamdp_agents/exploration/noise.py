@@ -1,4 +1,4 @@
-"""Exploration: how the parameters are perturbed while acting, and how ε falls.
+"""Exploration: how the parameters are perturbed while acting.
 
 With probability ε the discrete action is uniform. What happens to the parameters is the noise's choice:
 `UniformNoise` draws all of them uniformly in that case and leaves the greedy case alone; the others keep the

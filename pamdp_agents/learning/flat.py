@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -44,14 +44,9 @@ class FlatLayout:
             for part, (name, shape) in zip(parts, self.shapes.items(), strict=True)
         }
 
-    def join(self, parts: Mapping[str, Any], concatenate: Callable[..., Any] = np.concatenate) -> Any:
-        """Returns parts, each of its shape, as one vector [size].
-
-        Args:
-            parts: Arrays or tensors by name.
-            concatenate: `np.concatenate`, which makes float32 of arrays, or `tf.concat`.
-        """
-        if concatenate is np.concatenate:
-            flat = [np.zeros(0, np.float32), *(np.ravel(parts[name]) for name in self.shapes)]
-            return np.concatenate(flat, dtype=np.float32, casting="same_kind")
-        return concatenate([tf.reshape(parts[name], (-1,)) for name in self.shapes], 0)
+    def join(self, parts: Mapping[str, Any]) -> Any:
+        """Returns parts, each of its shape, as one float32 vector [size]: a tensor if one of them is."""
+        if any(isinstance(part, tf.Tensor) for part in parts.values()):
+            return tf.concat([tf.reshape(parts[name], (-1,)) for name in self.shapes], 0)
+        flat = [np.zeros(0, np.float32), *(np.ravel(parts[name]) for name in self.shapes)]
+        return np.concatenate(flat, dtype=np.float32, casting="same_kind")

@@ -8,7 +8,7 @@ compiled call costs more than the arithmetic of a small network, and runs severa
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -139,7 +139,7 @@ class Learner:
     def load(self, state: TrainState) -> None:
         """Replaces the training state by another of the same sizes."""
         with self.placed():
-            self.state = tf.constant(self._put_together(state, np.concatenate))
+            self.state = tf.constant(self._put_together(state))
 
     def placed(self) -> contextlib.AbstractContextManager:
         """Returns the context in which TensorFlow uses the learner's device."""
@@ -223,7 +223,7 @@ class Learner:
             _, state, totals, priorities = body(*start)
         else:
             _, state, totals, priorities = tf.while_loop(lambda i, *_: i < updates, body, start)
-        outputs = self._put_together(state, tf.concat), totals / tf.cast(updates, tf.float32)
+        outputs = self._put_together(state), totals / tf.cast(updates, tf.float32)
         return (*outputs, priorities) if rule.gives_priorities else outputs
 
     def _take_apart(self, flat: Any) -> TrainState:
@@ -233,11 +233,11 @@ class Learner:
         }
         return TrainState(networks, {name: parts[f"/{name}"] for name in self._numbers})
 
-    def _put_together(self, state: TrainState, concatenate: Callable) -> Any:
+    def _put_together(self, state: TrainState) -> Any:
         parts = {
             f"{name}/{part}": value for name in self.networks for part, value in state.networks[name]._asdict().items()
         }
-        return self._layout.join(parts | {f"/{name}": state.numbers[name] for name in self._numbers}, concatenate)
+        return self._layout.join(parts | {f"/{name}": state.numbers[name] for name in self._numbers})
 
 
 def _initial(network: TrainableNetwork) -> NetworkState:

@@ -47,7 +47,7 @@ class ParameterActor(NumPyModel):
         activation = get_activation(activation_fn)
         super().__init__("actor", activation, features_extractor if n_parameters else None)
         self.n_parameters, self.squash = n_parameters, squash
-        self.passthrough = _read_passthrough(passthrough, n_observations, n_parameters)
+        self.passthrough = read_passthrough(passthrough, n_observations, n_parameters)
         if n_parameters:
             output_initializer = output_initializer or keras.initializers.RandomNormal(stddev=1e-4)
             self.hidden = hidden_layers(net_arch, activation)
@@ -87,10 +87,14 @@ def _atanh(x: tf.Tensor) -> tf.Tensor:
     return 0.5 * (tf.math.log(1.0 + x) - tf.math.log(1.0 - x))
 
 
-def _read_passthrough(
+def read_passthrough(
     passthrough: dict[str, Any] | None, n_observations: int, n_parameters: int
 ) -> tuple[Array, Array] | None:
-    """Returns the passthrough as (weight [n_observations, P], bias [P]), or None."""
+    """Returns the passthrough as (weight [n_observations, P], bias [P]), or None.
+
+    Raises:
+        ValueError: It has other keys or shapes, or holds what is not a finite number.
+    """
     if passthrough is None:
         return None
     given = dict(passthrough)

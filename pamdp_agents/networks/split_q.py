@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -53,8 +54,7 @@ class PerActionDense(keras.layers.Layer):
         initializer, most = get_initializer(kernel_initializer), max(n_inputs)
 
         def initial(shape: tuple[int, ...], dtype: str | None = None) -> tf.Tensor:
-            # A new initialiser for each: Keras's return the same numbers when called again.
-            kernels = [initializer.clone()((inputs, units), dtype) for inputs in n_inputs]
+            kernels = [_renewed(initializer)((inputs, units), dtype) for inputs in n_inputs]
             return tf.stack([tf.pad(kernel, [[0, most - kernel.shape[0]], [0, 0]]) for kernel in kernels])
 
         self.kernel = self.add_weight(shape=(len(n_inputs), most, units), initializer=initial, name="kernel")
@@ -64,6 +64,11 @@ class PerActionDense(keras.layers.Layer):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Maps each action's inputs [K, n, max n_inputs] to [K, n, units]."""
         return self.activation(tf.matmul(inputs, self.kernel) + self.bias[:, None])
+
+
+def _renewed(initializer: Any) -> Any:
+    """Returns a new initialiser like this one, for Keras's return the same numbers when called again."""
+    return initializer.clone() if isinstance(initializer, keras.Initializer) else initializer
 
 
 class SplitQ(NumPyModel):

@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 import gymnasium as gym
 from tqdm import tqdm
 
-from pamdp_agents.checks import check_integer
+from pamdp_agents.checks import check_integer, check_seeds
 from pamdp_agents.learning.joint_learner import JointLearner
 from pamdp_agents.learning.learner import Learner
-from pamdp_agents.training.together_checks import check_seeds, check_together, check_unshared, updates_in_a_round
+from pamdp_agents.training.together_checks import check_together, check_unshared, updates_in_a_round
 from pamdp_agents.training.trainee import Trainee
 
 AgentType = TypeVar("AgentType", bound=Trainee)

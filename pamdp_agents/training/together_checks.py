@@ -9,7 +9,6 @@ from typing import Any
 import cloudpickle
 import numpy as np
 
-from pamdp_agents.checks import check_integer
 from pamdp_agents.files.space_json import space_to_json
 from pamdp_agents.training.trainee import Trainee
 
@@ -53,18 +52,6 @@ def check_together(agents: Sequence[Trainee]) -> None:
             "agents trained together must make the same number of updates in a round, but gradient_steps=-1 makes "
             f"{updates}: give gradient_steps a number, or every agent as many environments"
         )
-
-
-def check_seeds(seeds: Iterable[int]) -> list[int]:
-    """Returns the seeds as a list after checking that they are different integers of at least 0."""
-    if not isinstance(seeds, Iterable):
-        raise TypeError(f"seeds must be several integers, such as range(4) or [3, 5], got {seeds!r}")
-    checked = [check_integer("each of seeds", seed, 0) for seed in seeds]
-    if not checked:
-        raise ValueError("seeds must hold at least one seed, got none")
-    if len(set(checked)) < len(checked):
-        raise ValueError(f"seeds must all be different, got {checked}: agents of one seed are one and the same")
-    return checked
 
 
 def check_unshared(what: str, things: Iterable[Iterable[Any]]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from pamdp_agents import PADDPG
 from pamdp_agents.strategies import StrategyContext
@@ -61,15 +62,16 @@ def test_the_strategy_sees_scores_and_parameters_with_their_owners_and_bounds():
     seen = []
 
     def strategy(gradient, context: StrategyContext):
-        seen.append((gradient.shape, context.mask.numpy() if hasattr(context.mask, "numpy") else context.mask))
+        seen.append((gradient.shape, *map(tf.get_static_value, (context.mask, context.high))))
         return gradient * 0
 
     agent = make_agent(strategy=strategy)
     before = agent.get_parameters()["actor"]
     agent.learner.train(rows(CASE["steps"][0]["batch"]), agent.current_rates())
-    [(shape, _)] = seen
+    [(shape, mask, high)] = seen
     assert shape == (2, 4)
-    np.testing.assert_array_equal(agent.output_mask(), [[1, 0, 1, 0], [0, 1, 0, 1]])
+    np.testing.assert_array_equal(mask, [[1, 0, 1, 0], [0, 1, 0, 1]])
+    np.testing.assert_array_equal(high, [1] * 4)
     for name, values in agent.get_parameters()["actor"].items():
         np.testing.assert_array_equal(values, before[name])
 
@@ -82,6 +84,12 @@ def test_the_passthrough_is_of_the_parameters_and_not_of_the_scores():
     np.testing.assert_allclose(
         decision.x, s @ np.transpose(CASE["passthrough"]["weight"]) + CASE["passthrough"]["bias"], atol=1e-6
     )
+
+
+@pytest.mark.parametrize("wrong", [{"bias": [0.1]}, {"bias": 3.0}, {"weight": [0.1, 0.2]}, {"slope": [0.1, 0.2]}])
+def test_a_wrong_passthrough_is_refused_in_the_parameters_own_shapes(wrong):
+    with pytest.raises(ValueError, match=r"passthrough takes weight of shape \(2, 2\) and bias of shape \(2,\)"):
+        make_agent(passthrough=wrong)
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 1.0])

@@ -109,8 +109,9 @@ def test_a_gpu_that_is_not_there_is_replaced_by_the_cpu_with_a_warning():
     if tf.config.list_physical_devices("GPU"):
         assert MPDQN("MlpPolicy", Target(), device="cuda:0")._tf_device == "/GPU:0"
     else:
-        with pytest.warns(UserWarning, match="device='cuda:0'.*no such device.*CPU"):
+        with pytest.warns(UserWarning, match="device='cuda:0'.*no such device.*CPU") as caught:
             assert MPDQN("MlpPolicy", Target(), device="cuda:0")._tf_device == "/CPU:0"
+        assert caught[0].filename == __file__  # the line of the user's
 
 
 def test_an_environment_whose_reset_takes_no_seed_is_refused():

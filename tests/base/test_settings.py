@@ -53,7 +53,7 @@ def test_arguments_are_in_the_order_of_a_dataclass():
 @pytest.mark.parametrize(
     "arguments, error, text",
     [
-        ({}, TypeError, r"Both.__init__\(\) missing a required argument: 'name'"),
+        ({}, TypeError, r"Both.__init__\(\) missing 1 required arguments: 'name'"),
         ({"name": "x", "color": 1}, TypeError, r"Both.__init__\(\) got an unexpected keyword argument 'color'"),
         ({"name": "x", "size": 0}, ValueError, "size must be an integer of at least 1, got 0"),
         ({"name": "x", "share": 2}, ValueError, "share must be a finite number above 0 and at most 1, got 2"),
@@ -97,15 +97,71 @@ def test_a_users_own_kind_reads_and_writes():
     assert Own("x", point="1+2j").config() == ({"name": "x", "point": [1.0, 2.0]}, {})
 
 
-def test_a_users_own_constructor_names_its_settings():
-    class Mine(MPDQN):
-        def __init__(self, policy, env, gamma=0.5, depth=2):
-            self.depth = depth
-            super().__init__(policy, env, gamma=gamma, buffer_size=100, policy_kwargs={"net_arch": [4] * depth})
+class Own(MPDQN):
+    """An agent with a constructor of its own."""
 
-    agent = Mine("MlpPolicy", "pamdp/Platform-v0", depth=3)
+    def __init__(self, policy, env, gamma=0.5, depth=2):
+        self.depth = depth
+        super().__init__(policy, env, gamma=gamma, buffer_size=100, policy_kwargs={"net_arch": [4] * depth})
+
+
+class Below(Own):
+    pass
+
+
+class Named:
+    """A mixin whose constructor has an argument of its own."""
+
+    def __init__(self, policy, env, gamma=0.5, depth=2):
+        self.depth = depth
+        super().__init__(policy, env, gamma=gamma, buffer_size=100, policy_kwargs={"net_arch": [4] * depth})
+
+
+class Mixed(Named, MPDQN):
+    pass
+
+
+@pytest.mark.parametrize("agent_class", [Own, Below, Mixed])
+def test_the_arguments_of_a_users_own_constructor_are_the_settings(agent_class, tmp_path):
+    agent = agent_class("MlpPolicy", "pamdp/Platform-v0", depth=3)
     assert agent.settings() == {"policy": "MlpPolicy", "gamma": 0.5, "depth": 3}
     assert len(agent.networks["q"].model.hidden) == 3
+    agent.save(tmp_path / "agent")
+    assert agent_class.load(tmp_path / "agent").settings() == agent.settings()
+    with pytest.raises(TypeError, match=r"has no settings \['buffer_size'\]"):
+        agent_class.load(tmp_path / "agent", buffer_size=3)
+    assert "Args:" not in (agent_class.__doc__ or "")
+
+
+def test_what_derives_from_a_vague_constructor_is_refused_too():
+    class Vague(MPDQN):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+
+    class Child(Vague):
+        pass
+
+    with pytest.raises(TypeError, match=r"Child.__init__ must name its arguments"):
+        Child("MlpPolicy", "pamdp/Platform-v0")
+
+
+def test_a_class_without_a_docstring_inherits_one():
+    class Quiet(MPDQN):
+        pass
+
+    assert inspect.getdoc(Quiet) == inspect.getdoc(MPDQN)
+
+
+def test_a_setting_needs_a_type():
+    with pytest.raises(TypeError, match=r"Untyped.beta is a setting without a type"):
+
+        class Untyped(First):
+            beta = setting(default=1.0, text="Without a type.")
+
+
+def test_too_many_arguments_by_position_are_counted():
+    with pytest.raises(TypeError, match=r"takes at most 3 positional arguments but 4 were given"):
+        Both("x", 1, 0.5, 4)
 
 
 def test_stable_baselines3s_arguments_come_first_and_in_its_order():

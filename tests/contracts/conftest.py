@@ -27,7 +27,7 @@ def agent_class(agent_name):
 
 @pytest.fixture(scope="session")
 def log_folder(agent_class, tmp_path_factory):
-    """Where the training of ``trained`` is logged."""
+    """Where the training of `trained` is logged."""
     return tmp_path_factory.mktemp("log")
 
 
@@ -44,13 +44,13 @@ def trained(agent_class, log_folder):
 
 @pytest.fixture(scope="session")
 def log_rows(trained, log_folder):
-    """What was logged while ``trained`` was trained, a dict for every episode."""
+    """What was logged while `trained` was trained, a dict for every episode."""
     return [json.loads(line) for line in (log_folder / "progress.json").read_text().splitlines()]
 
 
 @pytest.fixture(scope="session")
 def trained_with_seed_1(agent_class):
-    """As ``trained``, with another seed."""
+    """As `trained`, with another seed."""
     return make(agent_class, PLATFORM, seed=1).learn(STEPS)
 
 

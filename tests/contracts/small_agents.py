@@ -29,7 +29,7 @@ PARAMETERS = Tuple((Discrete(2), Tuple((Box(-1, 1, (2,)), Box(0, 10, (1,))))))
 class Task(gym.Env):
     """Random observations of any space; the smaller an action's numbers, the better. Episodes last 7 steps.
 
-    Every second episode is cut off. ``made`` counts the steps.
+    Every second episode is cut off. `made` counts the steps.
     """
 
     def __init__(self, observation_space=VECTOR, action_space=PARAMETERS):
@@ -79,7 +79,7 @@ def make_collector(agent_class, env, policy="MlpPolicy", **settings):
 
 
 def differences(one, other):
-    """Where two results of ``get_parameters`` differ in any bit; [] if nowhere."""
+    """Where two results of `get_parameters` differ in any bit; [] if nowhere."""
     assert one.keys() == other.keys() and one
     return [
         f"{group}: {name}"
@@ -105,5 +105,5 @@ def observations(env, n=50):
 
 
 def numbers(action):
-    """An action of ``Tuple(Discrete, Tuple(Box, …))`` as one array, [1 + P]."""
+    """An action of `Tuple(Discrete, Tuple(Box, …))` as one array, [1 + P]."""
     return np.concatenate([[action[0]], *action[1]])

@@ -1,4 +1,4 @@
-"""Every agent acts: ``predict`` gives what ``step`` takes, and an exported policy gives the same."""
+"""Every agent acts: `predict` gives what `step` takes, and an exported policy gives the same."""
 
 import json
 

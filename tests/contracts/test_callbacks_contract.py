@@ -11,7 +11,7 @@ from pamdp_agents.callbacks import BaseCallback, CallbackList, CheckpointCallbac
 
 
 class Recorder(BaseCallback):
-    """Notes what happens to it, and what it can see; says stop at call ``stop_at``."""
+    """Notes what happens to it, and what it can see; says stop at call `stop_at`."""
 
     def __init__(self, stop_at=None):
         super().__init__()

@@ -23,7 +23,7 @@ def saved(varied, tmp_path):
 
 
 def edited(path, **members):
-    """Replaces members of a saved file, ``data`` by its changes and the others by their content."""
+    """Replaces members of a saved file, `data` by its changes and the others by their content."""
     with zipfile.ZipFile(path) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     content["data.json"] = json.dumps(json.loads(content["data.json"]) | members.pop("data", {}))

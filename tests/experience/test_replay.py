@@ -80,6 +80,13 @@ def test_a_buffer_of_other_spaces_or_size_is_refused():
     np.testing.assert_array_equal(buffer.rows, filled(2).rows)  # as it was
 
 
+def test_a_buffer_of_an_agent_that_stores_more_or_less_is_refused():
+    more = ReplayBuffer(10, TransitionLayout(2, 3, {"scores": 4}), np.random.default_rng(0))
+    for own, other in ((more, filled(3)), (filled(3), more)):
+        with pytest.raises(ValueError, match="or by another agent"):
+            own.restore(other.state(), 4)
+
+
 def test_a_buffer_saved_with_whole_rows_and_terminated_is_read():
     saved = filled(7)
     rows = saved.rows[:7].copy()

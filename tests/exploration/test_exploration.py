@@ -16,8 +16,28 @@ def explored(action_noise, epsilon, n=2000):
     rng = np.random.default_rng(0)
     k, x, _ = agent.acting.decide(observation[None])
     agent.explorer.noises = [agent.action_noise] * n
-    found = agent.explorer.explore(Decision(np.tile(k, n), np.tile(x, (n, 1)), {}), epsilon, 1.0, rng)
+    found = agent.explorer.explore(
+        Decision(np.tile(k, n), np.tile(x, (n, 1)), {}), epsilon, agent.action_noise, 1.0, rng
+    )
     return found.k, found.x, int(k[0]), x[0]
+
+
+def test_the_rate_is_there_before_an_environment_is_and_stays_what_it_is_set_to():
+    agent = MPDQN("MlpPolicy", None, exploration_initial_eps=0.7)
+    assert agent.exploration_rate == 0.7
+    agent.exploration_rate = 0.3
+    agent.set_env(Target())
+    assert agent.exploration_rate == 0.3
+
+
+def test_another_noise_is_used_from_then_on():
+    agent = MPDQN("MlpPolicy", Target(), seed=0, exploration_initial_eps=0.0)
+    observations = np.tile(np.float32([0.3, -0.7]), (10, 1))
+    assert len({str(action) for action in agent.predict(observations)[0]}) == 1
+    agent.action_noise = GaussianNoise(5.0)
+    assert len({str(action) for action in agent.predict(observations)[0]}) > 1
+    agent.learn(5)
+    assert agent.explorer.noises == [agent.action_noise]
 
 
 def test_uniform_exploration_draws_everything_at_random_or_nothing():

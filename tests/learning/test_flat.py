@@ -26,7 +26,11 @@ def test_parts_lie_one_after_the_other():
 
 
 def test_what_is_joined_is_split_into_the_same_parts():
-    for flat in (LAYOUT.join(PARTS), tf.constant(LAYOUT.join(PARTS)), LAYOUT.join(PARTS, tf.concat)):
+    for flat in (
+        LAYOUT.join(PARTS),
+        tf.constant(LAYOUT.join(PARTS)),
+        LAYOUT.join({name: tf.constant(part) for name, part in PARTS.items()}),
+    ):
         found = LAYOUT.split(flat)
         assert list(found) == list(PARTS)
         for name, part in PARTS.items():

@@ -67,6 +67,11 @@ def test_kernels_start_as_if_each_network_were_alone_and_differ():
     assert np.abs(q.out.kernel).max() <= 1 / np.sqrt(400)
 
 
+def test_a_users_initialiser_may_be_any_function_of_a_shape():
+    q = make(output_initializer=lambda shape, dtype=None: tf.ones(shape, dtype))
+    np.testing.assert_array_equal(q.out.kernel, np.ones((4, 6, 1)))
+
+
 def test_gradients_are_the_same_with_sums_and_with_products(monkeypatch):
     q, (s, x) = make(), inputs()
     gradients = []

@@ -61,6 +61,18 @@ def counts(agent):
     return {float(network.updates) for network in agent.learner.unload().networks.values()}
 
 
+def test_agents_whose_update_cannot_be_made_are_left_as_they_were():
+    def broken(gradient, context):
+        raise RuntimeError("no such gradient")
+
+    agents = [PDQN("MlpPolicy", Target(), seed=seed, strategy=broken, **SMALL) for seed in (1, 2)]
+    for agent in agents:
+        agent.learn(12)
+    with pytest.raises(RuntimeError, match="no such gradient"):
+        train_together(agents, 50)
+    assert [agent.num_timesteps for agent in agents] == [12, 12]
+
+
 # -------------------------------------------------------------------- four agents, trained again and again
 
 

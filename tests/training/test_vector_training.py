@@ -311,6 +311,7 @@ def test_callbacks_see_stable_baselines3s_locals():
     )
     assert single["new_obs"].shape == (1, 2) and len(single["actions"]) == len(single["infos"]) == 1
     assert {"self", "env", "total_timesteps", "callback", "log_interval", "tb_log_name"} <= seen.keys()
+    assert isinstance(seen["callback"], BaseCallback)
 
 
 def test_ornstein_uhlenbeck_noise_has_a_state_for_each_environment():
