@@ -297,7 +297,7 @@ def test_the_progress_bar_counts_the_steps_of_all_agents(capsys):
         ({"callback": BaseCallback()}, TypeError, "callback must be a function that is given an agent"),
         ({"train_freq": (1, "episode"), "gradient_steps": -1}, ValueError, "give gradient_steps a number"),
     ],
-    ids=lambda value: str(value) if isinstance(value, dict) else "",
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
 )
 def test_bad_arguments_are_refused(arguments, error, said):
     with pytest.raises(error, match=said):
