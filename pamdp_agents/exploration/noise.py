@@ -105,6 +105,8 @@ def get(identifier: str | Mapping[str, Any] | ParameterNoise) -> ParameterNoise:
         ValueError: The name is unknown, or the configuration has arguments that the noise doesn't take.
         TypeError: The identifier is none of the above.
     """
+    if isinstance(identifier, ParameterNoise):  # first, for agents ask in every step
+        return identifier
     if isinstance(identifier, str):
         identifier = {"name": identifier}
     if isinstance(identifier, Mapping):
@@ -116,8 +118,6 @@ def get(identifier: str | Mapping[str, Any] | ParameterNoise) -> ParameterNoise:
             return NOISES[name](**config)
         except TypeError as error:
             raise ValueError(f"action_noise {name!r} does not take the arguments {config}: {error}") from None
-    if isinstance(identifier, ParameterNoise):
-        return identifier
     raise TypeError(f"action_noise must be a name, a configuration or a ParameterNoise, got {identifier!r}")
 
 
