@@ -10,7 +10,7 @@ from pamdp_agents.spaces import ParameterizedActionSpace
 from pamdp_agents.wrappers import FlattenHybridAction, HybridActionWrapper
 
 if TYPE_CHECKING:
-    from pamdp_agents.agents import *  # noqa: F403
+    from pamdp_agents.agents import *  # noqa: F403  # whatever agents there are: the list of them is there
     from pamdp_agents.training import train_seeds, train_together
 
 __all__ = [

@@ -65,12 +65,12 @@ class Agent(Saved, Trainee):
 
     def begin(self) -> None:
         """Readies what a constructor readies besides settings."""
+        env, self.env = self.env, None
         super().begin()
         self._tf_device = find_device(self.device)
         self.acting: GreedyPolicy
         self._logger: Logger | None = None
         self._custom_logger = False
-        env, self._given_env = self._given_env, None
         if env is not None:
             self.set_env(env)
             self._seed_env(self.seed)

@@ -36,7 +36,6 @@ class EnvironmentBound(CommonSettings):
     def begin(self) -> None:
         """Readies what a constructor readies besides settings."""
         super().begin()
-        self._given_env, self.env = self.env, None
         self.n_envs = 1
         self.is_set_up = False
         # Made by `set_up`; annotated here, for an annotation in the class would be a setting.

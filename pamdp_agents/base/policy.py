@@ -47,9 +47,9 @@ class GreedyPolicy:
         n_observations: int,
     ):
         self._act, self._networks, self._learner = act, networks, learner
-        self._in_numpy = all(network.model.numpy_activation is not None for network in networks.values())
         self._views: _NumPyNetworks | None = None
-        self._compiled = None if self._in_numpy else self._compile(n_observations)
+        in_numpy = all(network.model.numpy_activation is not None for network in networks.values())
+        self._compiled = None if in_numpy else self._compile(n_observations)
 
     def decide(self, observations: np.ndarray) -> Decision:
         """Returns the decisions for scaled observations, float32 [n, D]."""

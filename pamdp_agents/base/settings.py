@@ -96,13 +96,9 @@ def flag() -> Kind:
     return Kind(check_bool)
 
 
-def mapping(write: Callable[[Any], Any] = lambda value: value) -> Kind:
-    """Returns the kind of dicts, which are copied.
-
-    Args:
-        write: As of `Kind`.
-    """
-    return Kind(check_mapping, write)
+def mapping() -> Kind:
+    """Returns the kind of dicts, which are copied."""
+    return Kind(check_mapping)
 
 
 def path() -> Kind:

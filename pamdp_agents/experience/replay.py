@@ -8,6 +8,8 @@ import numpy as np
 
 from pamdp_agents.experience.transition import Transition, TransitionLayout
 
+OTHER_SPACES = "it was saved for other observation or action spaces, or by another agent"
+
 
 class ReplayBuffer:
     """The last `buffer_size` transitions, in a ring.
@@ -101,9 +103,6 @@ class ReplayBuffer:
         rows = rows.copy()
         rows[:, self.layout.places["discount"]] = 1 - rows[:, self.layout.places["discount"]]
         return rows
-
-
-OTHER_SPACES = "it was saved for other observation or action spaces, or by another agent"
 
 
 def select(transitions: Transition, which: slice | np.ndarray) -> Transition:

@@ -98,7 +98,7 @@ class Archive:
     @property
     def made_by(self) -> str:
         """The version of this library that wrote the file."""
-        return str(self.data.get("versions", {}).get("pamdp-agents", "unknown"))
+        return _read_made_by(self.data)
 
     def to_bytes(self) -> bytes:
         """Returns the file's content."""
@@ -144,7 +144,7 @@ class Archive:
         try:
             data = json.loads(members["data.json"])
             version = int(data["format_version"])
-            made_by = dict(data.get("versions", {})).get("pamdp-agents", "unknown")
+            made_by = _read_made_by(data)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise SavedFileError(f"data.json in {name} is damaged: {error!r}") from error
         if version > FORMAT_VERSION:
@@ -159,6 +159,11 @@ class Archive:
             None if replay_buffer is None else read_npz(replay_buffer, f"replay_buffer.npz in {name}"),
             members.get("objects.pkl"),
         )
+
+
+def _read_made_by(data: dict[str, Any]) -> str:
+    """Returns the version of this library that wrote a `data.json`."""
+    return dict(data.get("versions", {})).get("pamdp-agents", "unknown")
 
 
 def is_plain(value: Any) -> bool:

@@ -152,9 +152,8 @@ class Learner:
             rule: Name of the rule.
             shape: Shape of the rows, [updates, batch size, row size].
         """
-        rates: dict[str, tuple[int, ...]] = dict.fromkeys(
-            self.rules[rule].rates, ()
-        )  # rows first: they are aligned then
+        rates: dict[str, tuple[int, ...]] = dict.fromkeys(self.rules[rule].rates, ())
+        # Rows first, for there they are aligned; what follows them is in the order in which `train` writes it.
         return FlatLayout({"rows": shape} | rates | {"updates": (), "seed": (2,)})
 
     def compile_jointly(self, learners: int, shape: tuple[int, ...], rule: str = "update") -> CompiledUpdate:
