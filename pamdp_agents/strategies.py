@@ -62,6 +62,14 @@ class GradientStrategy:
         """Returns the constructor's arguments, as JSON can hold them."""
         return dict(vars(self))
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The update is compiled with the strategy as it is: another one is given to the agent, which compiles anew.
+        if name in vars(self) and type(self) in STRATEGIES.values():
+            raise AttributeError(
+                f"{type(self).__name__}.{name} cannot change: give the agent another strategy, agent.strategy = ..."
+            )
+        super().__setattr__(name, value)
+
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)
 

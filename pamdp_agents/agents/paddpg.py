@@ -72,11 +72,11 @@ class PADDPG(ActorCriticAgent):
         scores = rng.uniform(-1.0, 1.0, (n, self.parameterized_space.n))
         return Decision(scores.argmax(1), None, {"scores": scores})
 
-    def target(self, state: TrainState, batch: Transition) -> tf.Tensor:
+    def target(self, state: TrainState, batch: Transition, call: Call) -> tf.Tensor:
         """Returns y = r + γ(1 − terminated)·Q'(s', μ'(s'))."""
         output = self.networks["actor"](state.networks["actor"].target, batch.s2)
         value = self.networks["q"](state.networks["q"].target, batch.s2, output)[:, 0]
-        return batch.r + self.gamma * batch.discount * value
+        return batch.r + call.inputs["gamma"] * batch.discount * value
 
     def predict_value(self, q_weights: tf.Tensor, batch: Transition) -> tf.Tensor:
         """Returns Q(s, a, x)."""

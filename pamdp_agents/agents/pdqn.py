@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from pamdp_agents.base.actor_critic import ActorCriticAgent
@@ -15,6 +16,18 @@ from pamdp_agents.learning.train_state import Call, TrainState
 from pamdp_agents.networks.q_networks import JointQ, values_of
 
 ActorLossWeighting = Literal["sum", "average", "weighted", "random_weighted"]
+
+
+class ActionValues(NamedTuple):
+    """What `q_values` returns.
+
+    Attributes:
+        values: Q(s, x_k) of each discrete action k, float32 [K] or [n, K].
+        parameters: x_k of each, in the environment's units, K arrays of float64 [m_k] or [n, m_k].
+    """
+
+    values: np.ndarray
+    parameters: list[np.ndarray]
 
 
 class PDQN(ActorCriticAgent):
@@ -42,14 +55,18 @@ class PDQN(ActorCriticAgent):
         default=False,
         text="Choose the target's k by the online networks (double Q-learning). Off in the published agents.",
         kind=flag(),
+        change="recompiles",
     )
     actor_loss_weighting: ActorLossWeighting = setting(
         default="sum",
         text="""Weights of the terms of the actor's sum over k: `"sum"` (1), `"average"` (1/K), `"weighted"` (k's
         frequency in the batch), `"random_weighted"` (uniform, unit norm, new in each update).""",
         kind=choice("sum", "average", "weighted", "random_weighted"),
+        change="recompiles",
     )
-    actor_loss_indexed: bool = setting(default=False, text="Keep only the taken k's term of that sum.", kind=flag())
+    actor_loss_indexed: bool = setting(
+        default=False, text="Keep only the taken k's term of that sum.", kind=flag(), change="recompiles"
+    )
 
     def make_critic(self, **arguments: Any) -> keras.Model:
         """Returns the Q-network, which is also called for the values of given actions only."""
@@ -60,7 +77,31 @@ class PDQN(ActorCriticAgent):
         x = networks["actor"](observations)
         return Decision(best(networks["q"](observations, x)), x, {})
 
-    def target(self, state: TrainState, batch: Transition) -> tf.Tensor:
+    def q_values(self, observation: Any) -> ActionValues:
+        """Returns the value of every discrete action with the actor's parameters, and these parameters.
+
+        Args:
+            observation: As in `predict`: one observation, or n of them with one more leading axis.
+
+        Returns:
+            `values`, float32 [K], and `parameters`, K arrays of float64 [m_k], in the environment's units and as it
+            gets them: clipped, and rounded for integer boxes. For n observations, [n, K] and [n, m_k].
+
+        Raises:
+            ValueError: The observation has another shape than the observation space, or is not finite.
+            RuntimeError: The agent has neither been given an environment nor loaded.
+        """
+        rows, batched = self.scaled_observations(observation)
+        networks, space = self.acting.networks(), self.parameterized_space
+        x = np.asarray(networks["actor"](rows))
+        values = np.asarray(networks["q"](rows, x))
+        taken = [space.decompose_batch(space.to_env_batch(np.full(len(rows), k), x))[1] for k in range(space.n)]
+        parameters = [all_of[:, space.mask[k]] for k, all_of in enumerate(taken)]
+        if batched:
+            return ActionValues(values, parameters)
+        return ActionValues(values[0], [of_one[0] for of_one in parameters])
+
+    def target(self, state: TrainState, batch: Transition, call: Call) -> tf.Tensor:
         """Returns y = r + γ(1 − terminated)·max_k Q'(s', μ'(s'))_k."""
         q, actor = self.networks["q"], self.networks["actor"]
         q_state, actor_state = state.networks["q"], state.networks["actor"]
@@ -70,7 +111,7 @@ class PDQN(ActorCriticAgent):
             value = values_of(q_next, best(online))
         else:
             value = tf.reduce_max(q_next, 1)
-        return batch.r + self.gamma * batch.discount * value
+        return batch.r + call.inputs["gamma"] * batch.discount * value
 
     def predict_value(self, q_weights: tf.Tensor, batch: Transition) -> tf.Tensor:
         """Returns Q(s, x)_k."""

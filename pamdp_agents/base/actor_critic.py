@@ -49,20 +49,28 @@ class ActorCriticAgent(OffPolicyAgent):
         default="inverting",
         text="How the gradient that reaches the action-parameters is changed; see `pamdp_agents.strategies`.",
         kind=Kind(lambda name, value: strategies.get(value), strategies.serialize),
+        change="recompiles",
     )
     actor_learning_rate: float | Schedule = setting(
-        default=1e-4, text="Adam's step size for the parameter actor, a number or a schedule.", kind=schedule()
+        default=1e-4,
+        text="Adam's step size for the parameter actor, a number or a schedule.",
+        kind=schedule(),
+        change="input",
     )
     actor_tau: float = setting(
-        default=0.001, text="Polyak coefficient of the actor's target, in (0, 1].", kind=number(above=0, to=1)
+        default=0.001,
+        text="Polyak coefficient of the actor's target, in [0, 1].",
+        kind=number(at_least=0, to=1),
+        change="input",
     )
     max_grad_norm: float | None = setting(
         default=10.0,
         text="Each network's gradient is scaled down to this norm; None: not clipped.",
         kind=optional(number(above=0)),
+        change="input",
     )
     loss: Literal["mse", "huber"] = setting(
-        default="mse", text='`"mse"` or `"huber"` (threshold 1).', kind=choice(*LOSSES)
+        default="mse", text='`"mse"` or `"huber"` (threshold 1).', kind=choice(*LOSSES), change="recompiles"
     )
     passthrough: dict[str, Any] | None = setting(
         default=None,
@@ -81,12 +89,26 @@ class ActorCriticAgent(OffPolicyAgent):
         "parameters_at_bound_fraction",
     )
 
+    def change_setting(self, name: str, value: Any) -> None:
+        """Gives a setting another value, which acts from the next update on, or the next step.
+
+        Raises:
+            AttributeError: It cannot change: the networks, or what else was made with it, are there.
+            ValueError: It does not fit the others.
+        """
+        if self.is_set_up and name == "strategy" and getattr(value, "squashes", False) != self._squashes:
+            raise AttributeError(
+                f"strategy cannot change to {value!r}, for one of them squashes: its actor ends in tanh, which another "
+                "strategy's does not; make a new agent"
+            )
+        super().change_setting(name, value)
+
     @abstractmethod
     def make_critic(self, **arguments: Any) -> keras.Model:
         """Returns the critic, for `net_arch`, `activation_fn`, `output_initializer` and `features_extractor`."""
 
     @abstractmethod
-    def target(self, state: TrainState, batch: Transition) -> tf.Tensor:
+    def target(self, state: TrainState, batch: Transition, call: Call) -> tf.Tensor:
         """Returns what the critic's prediction shall be, float32 [n]."""
 
     @abstractmethod
@@ -122,16 +144,19 @@ class ActorCriticAgent(OffPolicyAgent):
         """Returns the state after a step of the critic towards its target, then one of the actor up the new critic."""
         q, actor = state.networks["q"], state.networks["actor"]
         gradient, critic_losses, td_error, prediction = self._critic_gradient(
-            q.weights, batch, self.target(state, batch)
+            q.weights, batch, self.target(state, batch, call)
         )
-        q = adam(q, clip_by_norm(gradient, self.max_grad_norm), call.rates["learning_rate"])
+        q = adam(q, self._clipped(gradient, call), call.inputs["learning_rate"])
         gradient, actor_losses, changed, at_bound = self._actor_gradient(
             actor.weights, q.weights, batch, td_error, call
         )
-        actor = adam(actor, clip_by_norm(gradient, self.max_grad_norm), call.rates["actor_learning_rate"])
-        networks = {"q": polyak(q, self.tau), "actor": polyak(actor, self.actor_tau)}
+        actor = adam(actor, self._clipped(gradient, call), call.inputs["actor_learning_rate"])
+        networks = {"q": polyak(q, call.inputs["tau"]), "actor": polyak(actor, call.inputs["actor_tau"])}
         metrics = (critic_losses, actor_losses, prediction, tf.abs(td_error), changed, at_bound)
         return Result(TrainState(networks, state.numbers), dict(zip(self.metric_names, metrics, strict=True)))
+
+    def _clipped(self, gradient: tf.Tensor, call: Call) -> tf.Tensor:
+        return gradient if self.max_grad_norm is None else clip_by_norm(gradient, call.inputs["max_grad_norm"])
 
     def _critic_gradient(self, weights: tf.Tensor, batch: Transition, y: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Returns the gradient of the critic's loss, its losses, TD errors and predictions, each [n]."""

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from pamdp_agents import callbacks
 from pamdp_agents.base.devices import find_device
+from pamdp_agents.base.named_policy import NamedPolicy
 from pamdp_agents.base.policy import GreedyPolicy
 from pamdp_agents.base.saved import Saved
 from pamdp_agents.checks import check_integer
@@ -51,7 +52,7 @@ class Agent(Saved, Trainee):
     metric_names: ClassVar[tuple[str, ...]]
     """What an update returns for the log."""
     rate_names: ClassVar[tuple[str, ...]]
-    """The settings that an update takes anew in every call, by these names."""
+    """The learning rates, which are logged by these names."""
 
     num_timesteps = _of_progress("num_timesteps")
     start_time = _of_progress("start_time")
@@ -65,7 +66,7 @@ class Agent(Saved, Trainee):
 
     def begin(self) -> None:
         """Readies what a constructor readies besides settings."""
-        env, self.env = self.env, None
+        env = vars(self).pop("env")
         super().begin()
         self._tf_device = find_device(self.device)
         self.acting: GreedyPolicy
@@ -77,6 +78,11 @@ class Agent(Saved, Trainee):
             if self.verbose:
                 settings = ", ".join(f"{name}={value!r}" for name, value in self.settings().items())
                 print(f"{type(self).__name__} on {self.env_name} with {settings}")
+
+    @property  # type: ignore[misc]  # given as a setting
+    def policy(self) -> NamedPolicy:  # type: ignore[override]
+        """The policy's name, which also acts: `policy.predict`, as Stable-Baselines3's policy objects do."""
+        return NamedPolicy(vars(self)["policy"], self)
 
     @classmethod
     def tuned(cls, env: Environment | str, **overrides: Any) -> Self:
@@ -142,6 +148,19 @@ class Agent(Saved, Trainee):
             ValueError: The observation has another shape than the observation space, or is not finite.
             RuntimeError: The agent has neither been given an environment nor loaded.
         """
+        observations, batched = self.scaled_observations(observation)
+        k, x, _ = self.acting.decide(observations) if deterministic else self.explore_apart(observations)
+        if batched:
+            return self.parameterized_space.to_env_batch(k, x), state
+        return self.parameterized_space.to_env(int(k[0]), x[0]), state
+
+    def scaled_observations(self, observation: Any) -> tuple[np.ndarray, bool]:
+        """Returns what networks take for what `predict` takes: float32 [n, D]; and whether it was a batch.
+
+        Raises:
+            ValueError: The observation has another shape than the observation space, or is not finite.
+            RuntimeError: The agent has neither been given an environment nor loaded.
+        """
         if not self.is_set_up:
             raise RuntimeError("the agent has no spaces yet: give it an environment with set_env, or load it")
         if _is_reset(observation, self.observation_space):
@@ -154,10 +173,7 @@ class Agent(Saved, Trainee):
         observations = transform.batch(observation) if batched else transform(observation)[None]
         if not np.isfinite(observations).all():
             raise ValueError(f"observation must be finite, got {observation!r}")
-        k, x, _ = self.acting.decide(observations) if deterministic else self.explore_apart(observations)
-        if batched:
-            return self.parameterized_space.to_env_batch(k, x), state
-        return self.parameterized_space.to_env(int(k[0]), x[0]), state
+        return observations, batched
 
     def export(self, path: str | os.PathLike, format: str = "saved_model") -> None:
         """Writes the deterministic policy as one function that runs without this library.
@@ -241,8 +257,9 @@ class Agent(Saved, Trainee):
         log_interval = None if log_interval is None else check_integer("log_interval", log_interval, 1)
         one = callbacks.as_callback([callback, callbacks.ProgressBarCallback()] if progress_bar else callback)
         self.progress.start(timesteps, reset_num_timesteps)
-        given = {"self": self, "env": self.env, "total_timesteps": self.progress.total_timesteps, "callback": one}
+        given = {"self": self, "env": self.get_env(), "total_timesteps": self.progress.total_timesteps, "callback": one}
         given |= {"log_interval": log_interval, "tb_log_name": tb_log_name, "progress_bar": progress_bar}
+        given |= self.own_locals()
         training = Training(self, one, log_interval, given | {"reset_num_timesteps": reset_num_timesteps})
         if reset_num_timesteps or environments.observations is None:
             environments.reset(self.num_timesteps)
@@ -251,6 +268,10 @@ class Agent(Saved, Trainee):
             self._logger = configure_run(self.tensorboard_log, formats, name, reset_num_timesteps)
         one.init_callback(self)
         yield from training.rounds()
+
+    def own_locals(self) -> dict[str, Any]:
+        """Returns what callbacks find in their `locals` besides what `learn` was given."""
+        return {}
 
     @property
     def logger(self) -> Logger:
@@ -274,7 +295,8 @@ class Agent(Saved, Trainee):
 
     def unshared(self) -> dict[str, Any]:
         """Returns what has a state and must not be another agent's, by what it is."""
-        return {"environment": getattr(self.env, "unwrapped", self.env), "logger": self._logger}
+        env = None if self._environments is None else self._environments.env
+        return {"environment": getattr(env, "unwrapped", env), "logger": self._logger}
 
     def forget_weights(self) -> None:
         """Lets go of all views of the weights, which have changed."""

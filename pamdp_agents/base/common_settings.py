@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pamdp_agents.base import sb3_arguments
 from pamdp_agents.base.settings import HasSettings, Kind, choice, integer, optional, path, setting
 from pamdp_agents.checks import check_bool, check_mapping
 from pamdp_agents.environments.adapter import Environment
@@ -27,6 +28,18 @@ class AgentArguments(HasSettings, kw_only=False):
         (only to load an agent or to be given one later by `set_env`)."""
     )
 
+    @classmethod
+    def drop_neutral(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Returns a constructor's arguments without those of Stable-Baselines3's that ask for nothing here.
+
+        Raises:
+            ValueError: One of Stable-Baselines3's asks for something.
+        """
+        declared = cls.declared_settings
+        own = {name: value for name, value in arguments.items() if name in declared}
+        others = {name: value for name, value in arguments.items() if name not in declared}
+        return own | sb3_arguments.drop_neutral(cls.__name__, others)
+
 
 class CommonSettings(AgentArguments, kw_only=False):
     """The settings that every agent has, in Stable-Baselines3's order and words."""
@@ -38,9 +51,11 @@ class CommonSettings(AgentArguments, kw_only=False):
         default=100, text="Episodes over which the logged returns are averaged.", kind=integer(1)
     )
     tensorboard_log: str | None = setting(
-        default=None, text="Folder for TensorBoard's logs, or None.", kind=optional(path())
+        default=None, text="Folder for TensorBoard's logs, or None.", kind=optional(path()), change="acts"
     )
-    verbose: int = setting(default=0, text="0 silent, 1 prints the settings and the log table.", kind=integer(0))
+    verbose: int = setting(
+        default=0, text="0 silent, 1 prints the settings and the log table.", kind=integer(0), change="acts"
+    )
     seed: int | None = setting(
         default=None,
         text="Seed of the weights, the exploration, the replay samples and the environment.",

@@ -24,7 +24,6 @@ class EnvironmentBound(CommonSettings):
     """The part of an agent that is about its environments.
 
     Attributes:
-        env: The environment as it was given, or None.
         observation_space: The environment's observation space.
         action_space: The environment's action space.
         observation_transform: Flattens and scales observations.
@@ -33,11 +32,12 @@ class EnvironmentBound(CommonSettings):
         is_set_up: Whether the agent has spaces, and what depends on them.
     """
 
+    is_set_up = False
+
     def begin(self) -> None:
         """Readies what a constructor readies besides settings."""
         super().begin()
         self.n_envs = 1
-        self.is_set_up = False
         # Made by `set_up`; annotated here, for an annotation in the class would be a setting.
         self.observation_space: gym.Space
         self.action_space: gym.Space
@@ -48,6 +48,22 @@ class EnvironmentBound(CommonSettings):
         self._rngs = [np.random.default_rng() for _ in range(3)]
         self._explore_rng, self._replay_rng, self._predict_rng = self._rngs
         self._update_seed = 0
+
+    def change_setting(self, name: str, value: Any) -> None:
+        """Gives a setting another value, which acts from now on.
+
+        Raises:
+            AttributeError: It cannot change any more: the networks, or what else was made with it, are there.
+        """
+        if name == "env":
+            raise AttributeError("env is changed by set_env(env)")
+        if self.is_set_up and self.declared_settings[name].change == "refused":
+            own = type(self).__name__
+            raise AttributeError(
+                f"{name} cannot change once the agent has its spaces; make a new agent, or give it to load: "
+                f"{own}.load(path, {name}=...)"
+            )
+        super().change_setting(name, value)
 
     @abstractmethod
     def build(self) -> None:
@@ -123,7 +139,7 @@ class EnvironmentBound(CommonSettings):
         environments = CanonicalEnvironments(adapter, self.observation_transform, self.parameterized_space)
         if self._environments is not None and not force_reset:
             environments.resume(self._environments.state())
-        self._environments, self.env, self.n_envs = environments, made, adapter.num_envs
+        self._environments, self.n_envs = environments, adapter.num_envs
         self._vec_env = SingleVecEnv(made) if isinstance(made, gym.Env) else None
 
     def _check_n_envs(self, n_envs: int) -> None:
@@ -147,16 +163,21 @@ class EnvironmentBound(CommonSettings):
         """The environment's id, or its class."""
         return self._environments.name if self._environments else "no environment"
 
+    @property  # type: ignore[misc]  # given as a setting
+    def env(self) -> Any:  # type: ignore[override]
+        """The vector environment, or None; see `get_env`."""
+        return self.get_env()
+
     def get_env(self) -> Any:
         """Returns the vector environment, or None.
 
         A single environment is seen through Stable-Baselines3's interface: `reset()` returns a batch of one
         observation, `step` takes a list of one action and returns (observations, rewards, dones, infos).
         """
-        if self._vec_env is None:
-            return self.env
-        return self._vec_env.known_to_sb3()
+        if self._vec_env is not None:
+            return self._vec_env.known_to_sb3()
+        return None if self._environments is None else self._environments.env
 
     def get_vec_normalize_env(self) -> Any:
         """Returns Stable-Baselines3's `VecNormalize` among the environment's wrappers, or None."""
-        return find_vec_normalize(self.env)
+        return None if self._environments is None else find_vec_normalize(self._environments.env)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from pamdp_agents import exploration, schedules
 from pamdp_agents.base.agent import Agent
-from pamdp_agents.base.common_settings import AgentArguments
 from pamdp_agents.base.policy import GreedyPolicy, Networks
+from pamdp_agents.base.replay_settings import ReplaySettings
 from pamdp_agents.base.settings import Kind, integer, number, optional, schedule, setting
-from pamdp_agents.checks import check_choice, check_integer, check_range
+from pamdp_agents.checks import check_range
 from pamdp_agents.environments.canonical import Step
 from pamdp_agents.experience.replay import ReplayBuffer, select
 from pamdp_agents.experience.transition import Decision, Transition, TransitionLayout
@@ -33,50 +33,6 @@ MOST_UPDATES = 64  # in one call, where their number varies: that many batches a
 MOST_NUMBERS = 1_000_000  # in these batches: images are large
 
 
-def _read_train_freq(name: str, value: Any) -> int | tuple[int, str]:
-    """Returns a number of steps, or (number, unit), checked."""
-    if not isinstance(value, tuple | list):
-        return check_integer(name, value, 1)
-    if len(value) != 2:
-        raise ValueError(f'{name} must be a number of steps or (number, "step" or "episode"), got {value!r}')
-    amount, unit = value[0], getattr(value[1], "value", value[1])  # SB3's unit is an enumeration
-    return check_integer(name, amount, 1), check_choice(f"{name}'s unit", unit, ("step", "episode"))
-
-
-class ReplaySettings(AgentArguments, kw_only=False):
-    """The settings of agents that learn from a replay buffer, in Stable-Baselines3's order and words."""
-
-    learning_rate: float | Schedule = setting(
-        default=1e-3,
-        text="""Adam's step size for the critic, at least 0: a number, or a schedule, which is a function of the
-        progress that remains (1 at the start of `learn`, 0 at its end); see `pamdp_agents.schedules`.""",
-        kind=schedule(),
-    )
-    buffer_size: int = setting(default=100_000, text="Number of transitions in the replay buffer.", kind=integer(1))
-    learning_starts: int = setting(
-        default=500,
-        text="Environment steps before the first update; until then the discrete action is random (ε = 1).",
-        kind=integer(0),
-    )
-    batch_size: int = setting(default=128, text="Transitions in one update.", kind=integer(1))
-    tau: float = setting(
-        default=0.01, text="Polyak coefficient of the critic's target, in (0, 1].", kind=number(above=0, to=1)
-    )
-    gamma: float = setting(default=0.95, text="Discount factor γ, in [0, 1].", kind=number(at_least=0, to=1))
-    train_freq: int | tuple[int, Literal["step", "episode"]] = setting(
-        default=1,
-        text="""Steps between updates, each of all parallel environments: a number, or `(number, "step")`; or `(number,
-        "episode")`, with one environment only.""",
-        kind=Kind(_read_train_freq),
-    )
-    gradient_steps: int = setting(
-        default=1,
-        text="""Updates made then, all in one compiled call; −1: as many as environment steps were made since the last
-        ones, over all parallel environments.""",
-        kind=integer(-1),
-    )
-
-
 class OffPolicyAgent(Agent, ReplaySettings):
     """An agent that learns from a replay buffer and explores with ε-greedy actions and parameter noise.
 
@@ -90,29 +46,39 @@ class OffPolicyAgent(Agent, ReplaySettings):
         replay_buffer: The stored transitions.
     """
 
-    exploration_initial_eps: float = setting(default=1.0, text="ε at the start.", kind=number(at_least=0, to=1))
+    exploration_initial_eps: float = setting(
+        default=1.0, text="ε at the start.", kind=number(at_least=0, to=1), change="acts"
+    )
     exploration_final_eps: float = setting(
-        default=0.01, text="ε at the end of its linear fall.", kind=number(at_least=0, to=1)
+        default=0.01, text="ε at the end of its linear fall.", kind=number(at_least=0, to=1), change="acts"
     )
     exploration_fraction: float = setting(
-        default=0.1, text="Fraction of `total_timesteps` over which ε falls, in (0, 1].", kind=number(above=0, to=1)
+        default=0.1,
+        text="Fraction of `total_timesteps` over which ε falls, in (0, 1].",
+        kind=number(above=0, to=1),
+        change="acts",
     )
     exploration_episodes: int | None = setting(
-        default=None, text="If given, ε falls over this many episodes instead.", kind=optional(integer(1))
+        default=None,
+        text="If given, ε falls over this many episodes instead.",
+        kind=optional(integer(1)),
+        change="acts",
     )
     exploration_schedule: Schedule | None = setting(
         default=None,
         text="If given, ε as a function of the progress that remains, in place of the four above.",
         kind=optional(schedule(to=1)),
+        change="acts",
     )
-    action_noise: str | dict[str, Any] | ParameterNoise = setting(
+    action_noise: str | dict[str, Any] | ParameterNoise | None = setting(
         default="uniform",
-        text="""`"uniform"`, `"gaussian"`, `"ornstein_uhlenbeck"`, a configuration or an object; see
+        text="""`"uniform"`, `"gaussian"`, `"ornstein_uhlenbeck"`, a configuration, an object, or None for none; see
         `pamdp_agents.exploration`.""",
         kind=Kind(lambda name, value: exploration.get(value), exploration.serialize),
+        change="acts",
     )
     reward_scale: float = setting(
-        default=1.0, text="What rewards are multiplied by before they are stored.", kind=number(above=0)
+        default=1.0, text="What rewards are multiplied by before they are stored.", kind=number(above=0), change="acts"
     )
 
     def begin(self) -> None:
@@ -124,6 +90,28 @@ class OffPolicyAgent(Agent, ReplaySettings):
         self.replay_buffer: ReplayBuffer
         self._metrics: list[tuple[int, Any]] = []  # numbers of updates and their mean metrics
         super().begin()
+
+    def change_setting(self, name: str, value: Any) -> None:
+        """Gives a setting another value, which acts from the next update on, or the next step.
+
+        Raises:
+            AttributeError: It cannot change: the networks, or what else was made with it, are there; or agents are
+                being trained together, whose updates are one compiled call.
+            ValueError: It counts episodes, and there are several environments.
+        """
+        if not self.is_set_up:
+            super().change_setting(name, value)
+            return
+        before, change = getattr(self, name), self.declared_settings[name].change
+        # An input that is None is not used, so this decides what the update computes.
+        recompiles = change == "recompiles" or (change == "input" and (before is None) != (value is None))
+        if recompiles and self.learner.joined:
+            raise AttributeError(f"{name} cannot change while agents are trained together")
+        if name == "train_freq":
+            self._check_n_envs(self.n_envs, value)
+        super().change_setting(name, value)
+        if recompiles:
+            self.learner.forget_compiled()
 
     @abstractmethod
     def make_networks(self) -> dict[str, FlatNetwork]:
@@ -150,7 +138,8 @@ class OffPolicyAgent(Agent, ReplaySettings):
         space, n_observations = self.parameterized_space, self.observation_transform.size
         self.networks = self.make_networks()
         self.row = TransitionLayout(n_observations, space.parameter_size, self.extras())
-        rule = UpdateRule(self.update, self.row.unpack, self.row.size, self.metric_names, self.rate_names)
+        self._inputs = tuple(name for name, each in self.declared_settings.items() if each.change == "input")
+        rule = UpdateRule(self.update, self.row.unpack, self.row.size, self.metric_names, self._inputs)
         self.learner = Learner(self.networks, {"update": rule}, device=self._tf_device)
         self.acting = GreedyPolicy(self.act, self.networks, self.learner, n_observations)
         self.explorer = EpsilonGreedy(space.mask, self.draw)
@@ -161,6 +150,20 @@ class OffPolicyAgent(Agent, ReplaySettings):
         """Returns exploring decisions for scaled observations, float32 [n, D], without any effect on training."""
         greedy = self.acting.decide(observations)
         return self.explorer.explore_apart(greedy, self.exploration_rate, self._noise, self._predict_rng)
+
+    @property
+    def lr_schedule(self) -> Schedule:
+        """`learning_rate` as a function of the progress that remains, by Stable-Baselines3's name."""
+        return lambda remaining: schedules.current_value("learning_rate", self.learning_rate, remaining)
+
+    @lr_schedule.setter
+    def lr_schedule(self, value: Schedule) -> None:
+        self.learning_rate = value
+
+    def own_locals(self) -> dict[str, Any]:
+        """Returns what callbacks find in their `locals` besides what `learn` was given."""
+        names = ("replay_buffer", "action_noise", "train_freq", "learning_starts")
+        return {name: getattr(self, name) for name in names}
 
     # What training asks of an agent, see `Trainee`.
 
@@ -208,7 +211,7 @@ class OffPolicyAgent(Agent, ReplaySettings):
         """Returns how many updates each round makes; None: their number varies."""
         if self.gradient_steps != -1:
             return self.gradient_steps
-        varies = self.round.unit == "episode" or (self.env is not None and self.environments.may_not_play)
+        varies = self.round.unit == "episode" or (self._environments is not None and self._environments.may_not_play)
         return None if varies else self.round.number * self.n_envs
 
     def rows_shape(self, updates: int) -> tuple[int, int, int]:
@@ -221,21 +224,27 @@ class OffPolicyAgent(Agent, ReplaySettings):
         normalization = None if self._environments is None else self._environments.normalization
         return normalization.normalize(rows, self.row, self.reward_scale) if normalization else rows
 
-    def current_rates(self) -> dict[str, float]:
-        """Returns the update's rates at this moment, by name."""
+    def current_inputs(self) -> dict[str, float]:
+        """Returns the update's inputs at this moment, by name; where a setting is None, its input is not used."""
         remaining = self.progress.remaining
-        return {name: schedules.current_value(name, getattr(self, name), remaining) for name in self.rate_names}
+        inputs = {name: getattr(self, name) for name in self._inputs}
+        for name, value in inputs.items():
+            if callable(value):
+                inputs[name] = schedules.current_value(name, value, remaining)
+            elif value is None:
+                inputs[name] = 0.0
+        return inputs
 
     def train(self, updates: int) -> None:
         """Makes updates on samples of the replay buffer: one compiled call, or a few where their number varies."""
         if not updates:
             return
-        rates, most = self.current_rates(), self._most_updates()
+        inputs, most = self.current_inputs(), self._most_updates()
         sizes = [updates] if most is None else [min(most, updates - done) for done in range(0, updates, most)]
         base, first = self.current_seed()
         metrics = []
         for size in sizes:
-            means, _ = self.learner.train(self.sample(size), rates, (base, first), most)
+            means, _ = self.learner.train(self.sample(size), inputs, (base, first), most)
             metrics.append((size, means))
             first += size
         self.note_updates(metrics)
@@ -247,12 +256,14 @@ class OffPolicyAgent(Agent, ReplaySettings):
         self.forget_weights()
 
     def record_own(self, logger: Logger) -> None:
-        """Records ε, the update's mean metrics and its rates."""
+        """Records ε, the update's mean metrics and the learning rates."""
         logger.record("rollout/exploration_rate", self.exploration_rate)
         if self._metrics:
             updates, metrics = zip(*self._metrics, strict=True)
             means = np.average([np.asarray(each) for each in metrics], axis=0, weights=updates)
-            for name, value in [*zip(self.metric_names, means, strict=True), *self.current_rates().items()]:
+            inputs = self.current_inputs()
+            rates = [(name, inputs[name]) for name in self.rate_names]
+            for name, value in [*zip(self.metric_names, means, strict=True), *rates]:
                 logger.record(f"train/{name}", float(value))
             logger.record("train/n_updates", self.progress.n_updates, exclude="tensorboard")
 
@@ -260,10 +271,11 @@ class OffPolicyAgent(Agent, ReplaySettings):
     def _noise(self) -> ParameterNoise:
         return exploration.get(self.action_noise)
 
-    def _check_n_envs(self, n_envs: int) -> None:
-        if n_envs > 1 and self.round.unit == "episode":
+    def _check_n_envs(self, n_envs: int, train_freq: Any = None) -> None:
+        train_freq = train_freq or self.train_freq
+        if n_envs > 1 and isinstance(train_freq, tuple) and train_freq[1] == "episode":
             raise ValueError(
-                f"train_freq={self.train_freq} counts episodes, which needs one environment, but env has {n_envs}: "
+                f"train_freq={train_freq} counts episodes, which needs one environment, but env has {n_envs}: "
                 f'count steps, for example train_freq=(1, "step")'
             )
 

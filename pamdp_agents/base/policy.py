@@ -56,15 +56,23 @@ class GreedyPolicy:
         if self._compiled is not None:
             decision = self._compiled(observations, self._learner.weights())
             return Decision(*tf.nest.map_structure(lambda tensor: tensor.numpy(), tuple(decision)))
-        if self._views is None:
-            self._views = _NumPyNetworks(self._networks, self._learner.weights())
+        networks = self.networks()
         if len(observations) <= CACHED_ROWS:
-            return self._act(self._views, observations)
+            return self._act(networks, observations)
         starts = range(0, len(observations), CACHED_ROWS)
-        blocks = [self._act(self._views, observations[i : i + CACHED_ROWS]) for i in starts]
+        blocks = [self._act(networks, observations[i : i + CACHED_ROWS]) for i in starts]
         k, x, extras = zip(*blocks, strict=True)
         joined = {name: np.concatenate([each[name] for each in extras]) for name in extras[0]}
         return Decision(np.concatenate(k), np.concatenate(x), joined)
+
+    def networks(self) -> Networks:
+        """Returns the networks with the weights in use, as functions of arrays."""
+        if self._compiled is not None:
+            weights = self._learner.weights()
+            return {name: _with_weights(network, weights[name]) for name, network in self._networks.items()}
+        if self._views is None:
+            self._views = _NumPyNetworks(self._networks, self._learner.weights())
+        return self._views
 
     def forget_weights(self) -> None:
         """Lets go of all views of the weights, which have changed."""
@@ -99,5 +107,5 @@ class _NumPyNetworks(dict[str, Callable[..., np.ndarray]]):
         return self[name]
 
 
-def _with_weights(network: FlatNetwork, weights: tf.Tensor) -> Callable[..., tf.Tensor]:
+def _with_weights(network: FlatNetwork, weights: Any) -> Callable[..., tf.Tensor]:
     return lambda *inputs: network(weights, *inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
@@ -60,7 +61,7 @@ class Saved(EnvironmentBound):
 
         Args:
             load_path_or_dict: What `get_parameters` returns, or a saved agent's path.
-            exact_match: Demand all groups; otherwise those not given stay as they are.
+            exact_match: Demand all groups, and all their weights; otherwise those not given stay as they are.
             device: As in Stable-Baselines3; the weights go where the agent already is.
 
         Raises:
@@ -103,11 +104,11 @@ class Saved(EnvironmentBound):
             )
         plain, objects = ({n: v for n, v in part.items() if n not in excluded} for part in self.config())
         arrays = {f"{group}:{name}": w for group, ws in self.get_parameters().items() for name, w in ws.items()}
-        if self.env is not None:
-            arrays |= self.environments.state()
+        if self._environments is not None:
+            arrays |= self._environments.state()
         AgentFile(
             agent=type(self).__name__,
-            env=None if self.env is None else self.env_name,
+            env=None if self._environments is None else self.env_name,
             settings=plain,
             observation_space=self.observation_space,
             action_space=self.action_space,
@@ -185,6 +186,14 @@ class Saved(EnvironmentBound):
                 agent.environments.resume(check_state(archive.arrays, agent.observation_transform.size))
         return agent
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are what `load` makes of what `save` writes, with the replay buffer and no environment."""
+        if not self.is_set_up:
+            return _make, (type(self), self.settings())
+        file = io.BytesIO()
+        self.save(file, include=["replay_buffer"])
+        return _load, (type(self), file.getvalue())
+
     def progress_state(self) -> dict[str, Any]:
         """Returns what besides weights is needed to continue training, as JSON can hold it."""
         rngs = [rng.bit_generator.state for rng in self._rngs]
@@ -229,3 +238,12 @@ class Saved(EnvironmentBound):
     def _require_set_up(self, verb: str) -> None:
         if not self.is_set_up:
             raise RuntimeError(f"{verb} needs an agent with an environment: call set_env first")
+
+
+def _make(agent_class: type[Saved], settings: Mapping[str, Any]) -> Saved:
+    return agent_class(env=None, **settings)
+
+
+def _load(agent_class: type[Saved], file: bytes) -> Saved:
+    # A pickle is trusted by whoever reads it.
+    return agent_class.load(io.BytesIO(file), trust=True)

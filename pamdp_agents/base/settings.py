@@ -11,7 +11,9 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, dataclass_transform
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, dataclass_transform
+
+import numpy as np
 
 from pamdp_agents import schedules
 from pamdp_agents.checks import (
@@ -27,6 +29,12 @@ from pamdp_agents.files.archive import is_plain
 REQUIRED = inspect.Parameter.empty
 WIDTH = 116
 SECTION = re.compile(r"^(Attributes|Raises|References|Examples?|Notes?):$", re.MULTILINE)
+
+
+Change: TypeAlias = Literal["acts", "input", "recompiles", "refused"]
+"""What becomes of a setting that is given another value once the agent has its networks: it `"acts"`, for it is read
+anew wherever it is used; it is an `"input"` of the compiled update; the update `"recompiles"`, for the setting decides
+what it computes; or it is `"refused"`."""
 
 
 class Kind(NamedTuple):
@@ -49,6 +57,7 @@ class Setting(NamedTuple):
         text: What it means, for the documentation.
         kind: How it is checked and saved.
         kw_only: Whether it can be given by name only.
+        change: What becomes of it when it is changed.
         annotation: Its type, as declared.
     """
 
@@ -56,10 +65,18 @@ class Setting(NamedTuple):
     text: str
     kind: Kind
     kw_only: bool | None
+    change: Change
     annotation: Any = REQUIRED
 
 
-def setting(*, text: str, default: Any = REQUIRED, kind: Kind | None = None, kw_only: bool | None = None) -> Any:
+def setting(
+    *,
+    text: str,
+    default: Any = REQUIRED,
+    kind: Kind | None = None,
+    kw_only: bool | None = None,
+    change: Change = "refused",
+) -> Any:
     """Declares a setting; see the module's docstring.
 
     Args:
@@ -67,8 +84,9 @@ def setting(*, text: str, default: Any = REQUIRED, kind: Kind | None = None, kw_
         default: Its default; without one it must be given.
         kind: How it is checked and saved; None: taken as it is, and saved as it is if JSON can hold it.
         kw_only: Whether it can be given by name only; None: as the class says.
+        change: What becomes of it when it is changed.
     """
-    return Setting(default, " ".join(text.split()), kind or Kind(), kw_only)
+    return Setting(default, " ".join(text.split()), kind or Kind(), kw_only, change)
 
 
 def integer(at_least: int) -> Kind:
@@ -171,14 +189,30 @@ class HasSettings:
                 f"{name}.__init__ must name its arguments, without *args and **kwargs: their names are how an agent's "
                 "settings are found and saved"
             )
+        kwargs = self.drop_neutral(kwargs)
         try:
             given = self._constructor.bind(*args, **kwargs).arguments
         except TypeError as error:
             raise TypeError(f"{name}.__init__() {_what_is_wrong(self._constructor, args, kwargs) or error}") from None
         for setting_name, declared in self.declared_settings.items():
             value = given.get(setting_name, declared.default)
-            setattr(self, setting_name, declared.kind.read(setting_name, value))
+            vars(self)[setting_name] = declared.kind.read(setting_name, as_plain(value))
         self.begin()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.declared_settings:
+            self.change_setting(name, self.declared_settings[name].kind.read(name, as_plain(value)))
+        else:
+            super().__setattr__(name, value)
+
+    def change_setting(self, name: str, value: Any) -> None:
+        """Gives a setting another value, which has been checked: what an assignment to it does."""
+        vars(self)[name] = value
+
+    @classmethod
+    def drop_neutral(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Returns a constructor's arguments without those that are no settings and ask for nothing."""
+        return arguments
 
     def begin(self) -> None:
         """Readies what a constructor readies besides settings, which are attributes already.
@@ -202,6 +236,17 @@ class HasSettings:
                 written = value
             (plain if is_plain(written) else objects)[name] = written
         return plain, objects
+
+
+def as_plain(value: Any) -> Any:
+    """Returns NumPy's numbers, and dicts and lists of other libraries' classes, as Python's; all else as it is."""
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {key: as_plain(part) for key, part in value.items()}
+    if isinstance(value, Sequence) and type(value) is not tuple and not isinstance(value, str | bytes):
+        return [as_plain(part) for part in value]
+    return value
 
 
 def _signature(declared: Mapping[str, Setting]) -> inspect.Signature:

@@ -51,9 +51,9 @@ class LearnerBenchmark:
         """Returns the microseconds of an update, `fused` of them in one call, without acting and sampling."""
         agent = self.agent
         rows = agent.replay_buffer.sample(fused, agent.batch_size)
-        rates = dict.fromkeys(agent.rate_names, 1e-4)
-        agent.learner.train(rows, rates)  # compiled before the clock starts
-        return 1e6 / fused * median_seconds(lambda: agent.learner.train(rows, rates), calls, most_seconds)
+        inputs = agent.current_inputs()
+        agent.learner.train(rows, inputs)  # compiled before the clock starts
+        return 1e6 / fused * median_seconds(lambda: agent.learner.train(rows, inputs), calls, most_seconds)
 
     def predict_milliseconds(self, calls: int) -> float:
         """Returns the median milliseconds of `predict` for one observation."""

@@ -28,7 +28,7 @@ from pamdp_agents.learning.compiled_update import CompiledUpdate
 # What is timed: label, owner of the method given the agent, the method's name. The first one begins a step.
 # TensorFlow has no public name for where its Python code ends and its execution begins.
 PARTS: tuple[tuple[str, Callable[[OffPolicyAgent], Any], str], ...] = (
-    ("environment's step", lambda agent: agent.env, "step"),
+    ("environment's step", lambda agent: agent.env.envs[0], "step"),
     ("before it: action in the environment's units", lambda agent: CanonicalEnvironments, "start_step"),
     ("after it: observation scaled and checked", lambda agent: CanonicalEnvironments, "finish_step"),
     ("acting greedily", lambda agent: agent.acting, "decide"),

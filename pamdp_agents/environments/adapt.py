@@ -10,6 +10,7 @@ from pamdp_agents.environments.adapter import Environment, EnvironmentAdapter
 from pamdp_agents.environments.gymnasium_vector import GymnasiumVectorEnvironment
 from pamdp_agents.environments.sb3_vec_env import SB3VectorEnvironment
 from pamdp_agents.environments.single import SingleEnvironment
+from pamdp_agents.environments.single_as_vec_env import SingleVecEnv
 
 
 def adapt(env: Any) -> EnvironmentAdapter:
@@ -34,6 +35,8 @@ def adapt(env: Any) -> EnvironmentAdapter:
 def make_environment(env: Environment | str) -> Any:
     """Returns the environment of an id, or the one given."""
     made = gym.make(env) if isinstance(env, str) else env
+    if isinstance(made, SingleVecEnv):  # another agent's get_env()
+        [made] = made.envs
     if not (isinstance(made, gym.Env) or hasattr(made, "num_envs")):
         raise TypeError(
             "env must be a Gymnasium environment or its id, a Gymnasium vector environment or a Stable-Baselines3 "

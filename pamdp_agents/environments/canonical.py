@@ -56,6 +56,7 @@ class CanonicalEnvironments:
         actions: Converts their actions.
 
     Attributes:
+        env: The environments as they were given.
         observations: The current observations, float32 [n, D]; None where the next call must be `reset`: before
             the first one, and after a step that failed or was interrupted.
         episode_returns: Sum of rewards of each current episode, float64 [n].
@@ -68,7 +69,7 @@ class CanonicalEnvironments:
         self, adapter: EnvironmentAdapter, observations: ObservationTransform, actions: ParameterizedActionSpace
     ):
         self._adapter, self._transform, self._actions = adapter, observations, actions
-        self.num_envs, self.name = adapter.num_envs, adapter.name
+        self.env, self.num_envs, self.name = adapter.env, adapter.num_envs, adapter.name
         vec_normalize = find_vec_normalize(adapter.env)
         self.normalization = None if vec_normalize is None else SampleNormalization(vec_normalize, observations)
         self.observations: Float32 | None = None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pamdp_agents.experience.transition import Decision
-from pamdp_agents.exploration.noise import ParameterNoise
+from pamdp_agents.exploration.noise import NOISES, ParameterNoise
 
 
 class EpsilonGreedy:
@@ -26,6 +26,7 @@ class EpsilonGreedy:
     def __init__(self, mask: np.ndarray, draw: Callable[[np.random.Generator, int], Decision]) -> None:
         self._mask, self._draw = mask, draw
         self.noises: list[ParameterNoise] = []
+        self._config: dict[str, Any] = {}  # the agent's noise's, of which the others are copies
 
     def begin(self, noise: ParameterNoise, episode_lengths: np.ndarray) -> None:
         """Readies one noise for each environment, from the start where an episode starts.
@@ -95,9 +96,14 @@ class EpsilonGreedy:
             own.progress_remaining = progress_remaining
 
     def make_noises(self, noise: ParameterNoise, n: int) -> None:
-        """Makes n noises, unless they are there already."""
+        """Makes n noises, unless they are there already and as the given one is."""
         if len(self.noises) != n or self.noises[0] is not noise:
             self.noises = [noise, *(copy.deepcopy(noise) for _ in range(n - 1))]
+            self._config = noise.get_config()
+        elif n > 1 and type(noise) in NOISES.values() and noise.get_config() != self._config:  # its sigma was set, say
+            self._config = noise.get_config()
+            for own in self.noises[1:]:
+                vars(own).update(copy.deepcopy(self._config))
 
     def _apply(
         self, greedy: Decision, epsilon: float, noises: Sequence[ParameterNoise], rng: np.random.Generator

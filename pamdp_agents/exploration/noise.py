@@ -98,15 +98,26 @@ NOISES: dict[str, type[ParameterNoise]] = {
 _NAMES = {noise: name for name, noise in NOISES.items()}
 
 
-def get(identifier: str | Mapping[str, Any] | ParameterNoise) -> ParameterNoise:
+def get(identifier: str | Mapping[str, Any] | ParameterNoise | None) -> ParameterNoise:
     """Returns the noise that a name, a configuration (`{"name": "gaussian", "sigma": 0.2}`) or an object means.
 
+    Args:
+        identifier: One of these; or None: no noise. Stable-Baselines3's normal and Ornstein-Uhlenbeck noise become
+            ours: both are in units of half a parameter's range.
+
     Raises:
-        ValueError: The name is unknown, or the configuration has arguments that the noise doesn't take.
+        ValueError: The name is unknown, or the configuration has arguments that the noise doesn't take; or
+            Stable-Baselines3's noise has a mean, or differs from parameter to parameter.
         TypeError: The identifier is none of the above.
     """
     if isinstance(identifier, ParameterNoise):  # first, for agents ask in every step
         return identifier
+    if identifier is None:
+        return GaussianNoise(0.0)
+    if hasattr(identifier, "base_noise"):  # SB3's for several environments, each of which has its own copy here
+        return get(identifier.base_noise)
+    if hasattr(identifier, "_mu") and hasattr(identifier, "_sigma"):
+        return _of_sb3(identifier)
     if isinstance(identifier, str):
         identifier = {"name": identifier}
     if isinstance(identifier, Mapping):
@@ -118,7 +129,20 @@ def get(identifier: str | Mapping[str, Any] | ParameterNoise) -> ParameterNoise:
             return NOISES[name](**config)
         except TypeError as error:
             raise ValueError(f"action_noise {name!r} does not take the arguments {config}: {error}") from None
-    raise TypeError(f"action_noise must be a name, a configuration or a ParameterNoise, got {identifier!r}")
+    raise TypeError(f"action_noise must be a name, a configuration, a ParameterNoise or None, got {identifier!r}")
+
+
+def _of_sb3(noise: Any) -> ParameterNoise:
+    """Returns Stable-Baselines3's `NormalActionNoise` or `OrnsteinUhlenbeckActionNoise` as ours."""
+    sigma = np.unique(noise._sigma)
+    initial = getattr(noise, "initial_noise", None)
+    if np.any(noise._mu) or len(sigma) != 1 or (initial is not None and np.any(initial)):
+        raise ValueError(
+            f"action_noise must have a mean of 0, start from 0 and have one sigma for all parameters, got {noise!r}"
+        )
+    if hasattr(noise, "_theta"):
+        return OrnsteinUhlenbeckNoise(float(noise._theta * noise._dt), float(sigma[0] * np.sqrt(noise._dt)))
+    return GaussianNoise(float(sigma[0]))
 
 
 def serialize(noise: ParameterNoise) -> dict[str, Any]:

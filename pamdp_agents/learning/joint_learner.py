@@ -28,7 +28,7 @@ class JointLearner:
 
     Attributes:
         rows: The next call's packed transitions, float32 [learners, updates, batch size, row size], to be filled in.
-        rates: Its rates, float32 [learners, len(rates)], to be filled in.
+        inputs: Its rule's inputs, float32 [learners, len(rule's inputs)], to be filled in.
         seeds: Seeds of its first updates, float32 [learners, 2], to be filled in.
     """
 
@@ -45,15 +45,17 @@ class JointLearner:
         self._states: tf.Tensor = None
         self._pending: Future[tf.Tensor] | None = None
         self._compiled = compiler.compile_jointly(len(learners), shape, rule)
+        for learner in learners:
+            learner.joined = True
         packed = self._compiled.packed
         layout = compiler.call_layout(rule, shape)
         parts = layout.split(packed)  # views
         parts["updates"][:] = shape[0]
         self.rows, self.seeds = parts["rows"], parts["seed"]
-        self.rates = packed[:, layout.places["rows"].stop : layout.places["updates"].start]
+        self.inputs = packed[:, layout.places["rows"].stop : layout.places["updates"].start]
 
     def start(self) -> None:
-        """Starts the updates on `rows` and `rates`; `finish` is the next call."""
+        """Starts the updates on `rows` and `inputs`; `finish` is the next call."""
         given = [i for i, learner in self._learners.items() if learner.state is not self._views[i]]
         for i in given:
             self._views[i] = self._learners[i].state
@@ -84,6 +86,7 @@ class JointLearner:
     def leave(self, i: int) -> None:
         """Gives a learner a state of its own again; what is computed in its place from now on is nobody's."""
         learner = self._learners.pop(i)
+        learner.joined = False
         with learner.placed():
             learner.state = tf.constant(learner.state)
 

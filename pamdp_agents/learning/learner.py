@@ -66,6 +66,7 @@ class Learner:
         networks: As given.
         rules: As given.
         state: The flat training state, float32 [size]: a tensor, or an array while a `JointLearner` has it.
+        joined: Whether a `JointLearner` makes the updates now.
         traces: How many times an update has been traced: once for each shape of batch, and of joint batches.
     """
 
@@ -78,6 +79,7 @@ class Learner:
     ):
         self.networks, self.rules = dict(networks), dict(rules)
         self.state: tf.Tensor = None
+        self.joined = False
         self.traces = 0
         self._device = device
         self._compiled: dict[_CallKind, tuple[CompiledUpdate, FlatLayout]] = {}
@@ -97,7 +99,7 @@ class Learner:
     def train(
         self,
         rows: np.ndarray,
-        rates: Mapping[str, float],
+        inputs: Mapping[str, float],
         seed: tuple[int, int] = (0, 0),
         most: int | None = None,
         rule: str = "update",
@@ -106,7 +108,7 @@ class Learner:
 
         Args:
             rows: Packed transitions, float32 [updates, batch size, row size].
-            rates: The rule's rates, by name.
+            inputs: The rule's inputs, by name.
             seed: Seed of the first update, two integers in [0, `SEEDS`); the second is counted up for the others.
             most: The most updates of any call, if their number varies from call to call: then one compiled function
                 serves all of them.
@@ -121,7 +123,7 @@ class Learner:
         memoryview(self.state)  # waits for the last call where TensorFlow runs asynchronously: it reads the same memory
         packed = compiled.packed
         packed[: rows.size] = rows.reshape(-1)
-        packed[layout.places["rows"].stop :] = [*(rates[name] for name in self.rules[rule].rates), len(rows), *seed]
+        packed[layout.places["rows"].stop :] = [*(inputs[name] for name in self.rules[rule].inputs), len(rows), *seed]
         with self.placed():
             state = tf.constant(self.state) if isinstance(self.state, np.ndarray) else self.state
             self.state, metrics, *priorities = compiled(state)
@@ -141,6 +143,11 @@ class Learner:
         with self.placed():
             self.state = tf.constant(self._put_together(state))
 
+    def forget_compiled(self) -> None:
+        """Lets go of all compiled calls: what the rules compute has changed."""
+        self._compiled.clear()
+        self._jointly_compiled.clear()
+
     def placed(self) -> contextlib.AbstractContextManager:
         """Returns the context in which TensorFlow uses the learner's device."""
         return tf.device(self._device) if self._device else contextlib.nullcontext()
@@ -152,9 +159,9 @@ class Learner:
             rule: Name of the rule.
             shape: Shape of the rows, [updates, batch size, row size].
         """
-        rates: dict[str, tuple[int, ...]] = dict.fromkeys(self.rules[rule].rates, ())
+        inputs: dict[str, tuple[int, ...]] = dict.fromkeys(self.rules[rule].inputs, ())
         # Rows first, for there they are aligned; what follows them is in the order in which `train` writes it.
-        return FlatLayout({"rows": shape} | rates | {"updates": (), "seed": (2,)})
+        return FlatLayout({"rows": shape} | inputs | {"updates": (), "seed": (2,)})
 
     def compile_jointly(self, learners: int, shape: tuple[int, ...], rule: str = "update") -> CompiledUpdate:
         """Returns the compiled update of several learners, one after the other, with a packed input of its own.
@@ -203,12 +210,12 @@ class Learner:
         self.traces += 1
         rule = self.rules[kind.rule]
         given = self.call_layout(kind.rule, kind.shape).split(packed)
-        rates, rows = {name: given[name] for name in rule.rates}, given["rows"]
+        inputs, rows = {name: given[name] for name in rule.inputs}, given["rows"]
         updates = tf.cast(given["updates"], tf.int32) if kind.varying else kind.shape[0]
         first_seed = tf.cast(given["seed"], tf.int32)
 
         def body(i: tf.Tensor, state: TrainState, totals: Any, priorities: Any) -> tuple[Any, ...]:
-            call = Call(rates, first_seed + tf.stack([0, i]))
+            call = Call(inputs, first_seed + tf.stack([0, i]))
             result = rule.update(state, rule.read(rows[i]), call)
             # One mean of all, for each costs as much as one.
             metrics = tf.stack([result.metrics[name] for name in rule.metrics])

@@ -8,10 +8,8 @@ import tensorflow as tf
 from pamdp_agents.learning.train_state import NetworkState
 
 
-def clip_by_norm(gradient: tf.Tensor, max_norm: float | None) -> tf.Tensor:
-    """Scales a network's gradient to a norm of at most `max_norm`, as PyTorch does; None: not at all."""
-    if max_norm is None:
-        return gradient
+def clip_by_norm(gradient: tf.Tensor, max_norm: float | tf.Tensor) -> tf.Tensor:
+    """Scales a network's gradient to a norm of at most `max_norm`, as PyTorch does."""
     return gradient * tf.minimum(1.0, max_norm / (tf.norm(gradient) + 1e-6))
 
 
@@ -36,6 +34,6 @@ def adam(network: NetworkState, gradient: tf.Tensor, learning_rate: tf.Tensor) -
     return network._replace(weights=weights, first_moment=first, second_moment=second, updates=updates)
 
 
-def polyak(network: NetworkState, tau: float) -> NetworkState:
+def polyak(network: NetworkState, tau: float | tf.Tensor) -> NetworkState:
     """Returns the network with its target moved a fraction `tau` of the way to its weights."""
     return network._replace(target=network.target + tau * (network.weights - network.target))

@@ -42,7 +42,8 @@ def set_parameters(learner: Learner, given: Mapping[str, Mapping[str, np.ndarray
     Args:
         learner: The learner.
         given: What `get_parameters` returns.
-        exact_match: Demand all groups that hold anything; otherwise those not given stay as they are.
+        exact_match: Demand all groups that hold anything, and all their weights; otherwise those not given stay as
+            they are.
 
     Raises:
         ValueError: A group or weight is missing, unknown, of another shape or not finite. Nothing has been changed
@@ -59,9 +60,11 @@ def set_parameters(learner: Learner, given: Mapping[str, Mapping[str, np.ndarray
     for group, weights in given.items():
         shapes = {name: np.shape(value) for name, value in weights.items()}
         expected = {name: value.shape for name, value in current[group].items()}
+        if not exact_match:
+            expected = {name: shape for name, shape in expected.items() if name in shapes}
         if shapes != expected:
             raise ValueError(f"parameters of {group!r} have the shapes {shapes}, this agent's have {expected}")
-        current[group] = {name: np.asarray(value, np.float32) for name, value in weights.items()}
+        current[group] |= {name: np.asarray(value, np.float32) for name, value in weights.items()}
         if not all(np.isfinite(value).all() for value in current[group].values()):
             raise ValueError(f"parameters of {group!r} must be finite numbers")
     networks = {}

@@ -43,11 +43,11 @@ class Call(NamedTuple):
     """What an update is given besides its batch.
 
     Attributes:
-        rates: The settings that may change from call to call, float32 scalars by name: learning rates and the like.
+        inputs: The numbers that may change from call to call, float32 scalars by name: learning rates, γ and the like.
         seed: int32 [2], another one in each update; for `tf.random.stateless_*`.
     """
 
-    rates: dict[str, tf.Tensor]
+    inputs: dict[str, tf.Tensor]
     seed: tf.Tensor
 
 
@@ -73,7 +73,7 @@ class UpdateRule(NamedTuple):
         read: Takes the rows of a batch [n, row_size] apart for the update.
         row_size: Numbers in a row.
         metrics: Names of the metrics it returns, in the order in which they are logged.
-        rates: Names of the rates it takes.
+        inputs: Names of the numbers that it is given anew in each call.
         gives_priorities: Whether it returns priorities.
     """
 
@@ -81,5 +81,5 @@ class UpdateRule(NamedTuple):
     read: Callable[[tf.Tensor], Any]
     row_size: int
     metrics: tuple[str, ...]
-    rates: tuple[str, ...]
+    inputs: tuple[str, ...]
     gives_priorities: bool = False

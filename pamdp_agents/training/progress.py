@@ -26,7 +26,7 @@ class Progress:
         episodes: Episodes ended.
         n_updates: Updates made.
         remaining: How much of the run remains, from 1 at its start to 0 at its end.
-        start_time: When it began, in seconds of `time.perf_counter`.
+        start_time: When it began, in nanoseconds since 1970 (`time.time_ns`), as in Stable-Baselines3.
         ep_info_buffer: {"r": return, "l": length, "t": seconds} of the last episodes.
         ep_success_buffer: `info["is_success"]` of the same, where the environment gives it.
     """
@@ -35,7 +35,7 @@ class Progress:
         self.num_timesteps = self.total_timesteps = self.num_timesteps_at_start = 0
         self.episodes = self.n_updates = 0
         self.remaining = 1.0
-        self.start_time = 0.0
+        self.start_time = 0
         self.ep_info_buffer: deque[dict[str, Any]] = deque(maxlen=stats_window_size)
         self.ep_success_buffer: deque[bool] = deque(maxlen=stats_window_size)
 
@@ -46,7 +46,7 @@ class Progress:
             timesteps: Environment steps to make.
             reset: Count from 0.
         """
-        self.start_time = time.perf_counter()
+        self.start_time = time.time_ns()
         if reset:
             self.num_timesteps = self.episodes = 0
             self.ep_info_buffer.clear()
@@ -84,7 +84,7 @@ class Progress:
 
     def record(self, logger: Logger) -> None:
         """Records the numbers of the last episodes, and the time, by Stable-Baselines3's keys."""
-        seconds = max(time.perf_counter() - self.start_time, 1e-9)
+        seconds = max((time.time_ns() - self.start_time) / 1e9, 1e-9)
         if self.ep_info_buffer:
             logger.record("rollout/ep_rew_mean", float(np.mean([episode["r"] for episode in self.ep_info_buffer])))
             logger.record("rollout/ep_len_mean", float(np.mean([episode["l"] for episode in self.ep_info_buffer])))

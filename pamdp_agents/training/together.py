@@ -174,7 +174,7 @@ class _Group:
             elif self._learner:
                 agent = self._agents[i]
                 self._learner.rows[i] = agent.sample(self._updates)
-                self._learner.rates[i] = list(agent.current_rates().values())
+                self._learner.inputs[i] = list(agent.current_inputs().values())
                 self._learner.seeds[i] = agent.current_seed()
         if self._learner and self._running:
             self._learner.start()

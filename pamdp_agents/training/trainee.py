@@ -33,7 +33,7 @@ class Trainee(Protocol):
     Attributes:
         progress: Its counts.
         learner: Its training state and compiled updates.
-        env: The environment as the user gave it.
+        env: The vector environment, or None.
         observation_space: The environment's observation space.
         action_space: The environment's action space.
     """
@@ -107,8 +107,8 @@ class Trainee(Protocol):
         """Returns the rows of so many updates, float32 [updates, batch size, row size]."""
 
     @abstractmethod
-    def current_rates(self) -> Mapping[str, float]:
-        """Returns the update's rates at this moment, by name."""
+    def current_inputs(self) -> Mapping[str, float]:
+        """Returns the update's inputs at this moment, by name."""
 
     @abstractmethod
     def current_seed(self) -> tuple[int, int]:

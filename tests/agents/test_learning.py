@@ -182,7 +182,7 @@ def test_a_custom_activation_is_evaluated_by_tensorflow():
 def test_tuned_settings_reach_the_agent_and_can_be_overridden():
     agent = MPDQN.tuned("pamdp/Goal-v0", seed=1, batch_size=64)
     assert (agent.gamma, agent.reward_scale, agent.batch_size, agent.seed) == (0.95, 0.02, 64, 1)
-    assert agent.env.spec.id == "pamdp/Goal-v0"
+    assert agent.env_name == "pamdp/Goal-v0"
     with pytest.raises(KeyError, match=r"no tuned settings for 'CartPole-v1', only for pamdp/Platform-v0"):
         MPDQN.tuned("CartPole-v1")
 
@@ -261,9 +261,9 @@ def test_set_random_seed_repeats_a_run():
 def test_set_env_continues_in_the_middle_of_an_episode_or_starts_a_new_one():
     for force_reset, position in ((False, 4), (True, 1)):
         agent = MPDQN("MlpPolicy", Corridor(length=9), seed=0, **SMALL).learn(3)
-        agent.set_env(agent.env, force_reset=force_reset)
+        agent.set_env(agent.env.envs[0], force_reset=force_reset)
         agent.learn(1, reset_num_timesteps=False)
-        assert agent.env.position == position
+        assert agent.env.envs[0].position == position
 
 
 def test_an_activation_with_a_familiar_name_is_still_the_users():

@@ -49,7 +49,7 @@ def rows(batch):
 def test_three_updates_are_those_worked_out_by_hand():
     agent = make_agent_of_the_case()
     for step in CASE["steps"]:
-        metrics, _ = agent.learner.train(rows(step["batch"]), agent.current_rates())
+        metrics, _ = agent.learner.train(rows(step["batch"]), agent.current_inputs())
         losses = dict(zip(agent.metric_names, metrics.numpy(), strict=True))
         assert losses["critic_loss"] == pytest.approx(step["critic_loss"], rel=1e-4)
         parameters = agent.get_parameters()
@@ -67,7 +67,7 @@ def test_the_strategy_sees_scores_and_parameters_with_their_owners_and_bounds():
 
     agent = make_agent(strategy=strategy)
     before = agent.get_parameters()["actor"]
-    agent.learner.train(rows(CASE["steps"][0]["batch"]), agent.current_rates())
+    agent.learner.train(rows(CASE["steps"][0]["batch"]), agent.current_inputs())
     [(shape, mask, high)] = seen
     assert shape == (2, 4)
     np.testing.assert_array_equal(mask, [[1, 0, 1, 0], [0, 1, 0, 1]])

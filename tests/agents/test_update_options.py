@@ -219,7 +219,7 @@ def updated(agent, state, batch, seed=(0, 0)):
     networks = {name: NetworkState(*map(np.float32, network)) for name, network in state.networks.items()}
     agent.learner.load(TrainState(networks, {}))
     rows = np.column_stack(batch[:-1]).astype("f")
-    metrics, priorities = agent.learner.train(rows[None], agent.current_rates(), seed)
+    metrics, priorities = agent.learner.train(rows[None], agent.current_inputs(), seed)
     assert priorities is None
     return agent.learner.unload(), dict(zip(agent.metric_names, metrics.numpy(), strict=True))
 

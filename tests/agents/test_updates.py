@@ -71,14 +71,14 @@ def assert_weights(agent, names, after):
 def test_five_updates_reproduce_the_recorded_weights_of_all_four_networks(agent_class, name):
     agent, names = recorded_agent(agent_class, RECORDED[name])
     for step in RECORDED[name]["steps"]:
-        agent.learner.train(packed(step["batch"])[None], agent.current_rates())
+        agent.learner.train(packed(step["batch"])[None], agent.current_inputs())
         assert_weights(agent, names, step["after"])
 
 
 @pytest.mark.parametrize("agent_class, name", [(PDQN, "pdqn"), (MPDQN, "mpdqn")])
 def test_five_updates_in_one_call_end_at_the_recorded_weights(agent_class, name):
     agent, names = recorded_agent(agent_class, RECORDED[name])
-    agent.learner.train(np.stack([packed(step["batch"]) for step in RECORDED[name]["steps"]]), agent.current_rates())
+    agent.learner.train(np.stack([packed(step["batch"]) for step in RECORDED[name]["steps"]]), agent.current_inputs())
     assert_weights(agent, names, RECORDED[name]["steps"][-1]["after"])
 
 
@@ -89,7 +89,7 @@ def test_updates_that_tensorflow_runs_asynchronously_are_the_same():
         tf.config.experimental.set_synchronous_execution(synchronous)
         try:
             for step in RECORDED["pdqn"]["steps"] * 10:
-                agent.learner.train(packed(step["batch"])[None], agent.current_rates())
+                agent.learner.train(packed(step["batch"])[None], agent.current_inputs())
             states.append(agent.learner.state.numpy())
         finally:
             tf.config.experimental.set_synchronous_execution(True)

@@ -102,7 +102,7 @@ def test_episodes_cannot_be_counted_over_several_environments():
     agent = MPDQN("MlpPolicy", Target(), train_freq=(1, "episode"))
     with pytest.raises(ValueError, match="env has 2"):
         agent.set_env(envs)
-    assert agent.n_envs == 1 and isinstance(agent.env, Target)
+    assert agent.n_envs == 1 and isinstance(agent.env.envs[0], Target)
 
 
 def test_a_gpu_that_is_not_there_is_replaced_by_the_cpu_with_a_warning():

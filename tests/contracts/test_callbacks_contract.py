@@ -69,7 +69,7 @@ def test_one_that_says_stop_stops_at_once(agent_class, form):
         "list": [Recorder(), recorder],
     }[form]
     agent.learn(STEPS, callback=given)
-    assert agent.num_timesteps == agent.env.made == 13
+    assert agent.num_timesteps == agent.env.envs[0].made == 13
     if form != "function":
         assert recorder.events.startswith("IT") and recorder.events.endswith("SX")
     agent.learn(8, reset_num_timesteps=False)  # a new learn goes on

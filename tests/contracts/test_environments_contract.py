@@ -36,7 +36,7 @@ def assert_learns(agent):
 
 def assert_acts(agent):
     for deterministic in (True, False):
-        observation, _ = agent.env.reset(seed=1)
+        observation, _ = agent.env.envs[0].reset(seed=1)
         assert agent.action_space.contains(agent.predict(observation, deterministic=deterministic)[0])
 
 
@@ -74,7 +74,7 @@ def test_it_learns_from_dicts(agent_class):
     agent = make(agent_class, Task(DICT), "MultiInputPolicy")
     assert agent.observation_space == DICT
     assert_learns(agent)
-    rows = [agent.env.observe() for _ in range(5)]
+    rows = [agent.env.envs[0].observe() for _ in range(5)]
     actions, _ = agent.predict({key: np.stack([row[key] for row in rows]) for key in DICT}, deterministic=True)
     assert len(actions) == 5
     assert_acts(make_collector(agent_class, Task(DICT), "MlpPolicy").learn(24))
@@ -87,7 +87,7 @@ def test_it_learns_where_some_actions_have_no_parameters(agent_class):
 @pytest.mark.parametrize("layout", ACTIONS)
 def test_every_layout_of_parameters_gets_the_actions_that_it_wants(agent_class, layout):
     agent = make_collector(agent_class, Task(VECTOR, ACTIONS[layout])).learn(24)  # the environment looks at them
-    assert agent.env.made == 24
+    assert agent.env.envs[0].made == 24
     assert_acts(agent)
 
 
@@ -139,7 +139,7 @@ def test_set_env_goes_on_in_the_middle_of_an_episode_or_starts_another(agent_cla
         agent = make_collector(agent_class, Task()).learn(8)  # an episode of 7 steps, and one step of the next
         agent.set_env(agent.env, force_reset=force_reset)
         agent.learn(8, reset_num_timesteps=False)
-        assert agent.env.t == t
+        assert agent.env.envs[0].t == t
 
 
 @pytest.mark.parametrize("env", [3, object(), Task], ids=["a number", "an object", "a class"])

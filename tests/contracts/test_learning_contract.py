@@ -121,7 +121,7 @@ def test_tuned_settings_are_there_for_the_bundled_domains(agent_class):
     untuned = agent_class("MlpPolicy", None).settings()
     for env_id in (PLATFORM, "pamdp/Goal-v0"):
         agent = agent_class.tuned(env_id, seed=3)
-        assert (type(agent), agent.env.spec.id, agent.seed) == (agent_class, env_id, 3)
+        assert (type(agent), agent.env_name, agent.seed) == (agent_class, env_id, 3)
         names = inspect.signature(agent_class).parameters.keys() - {"policy", "env", "seed"}
         assert any(agent.settings()[name] != untuned[name] for name in names), "nothing is tuned"
         assert agent_class.tuned(env_id, gamma=0.125).gamma == 0.125

@@ -90,7 +90,7 @@ def test_one_action_without_a_list_is_refused():
 def test_what_reset_returns_is_not_taken_for_an_observation():
     agent = MPDQN("MlpPolicy", Target(), **SMALL)
     with pytest.raises(ValueError, match=r"reset\(\) returns \(observation, info\); pass the first"):
-        agent.predict(agent.env.reset())
+        agent.predict(agent.env.envs[0].reset())
 
 
 def test_a_vector_environment_is_returned_as_it_is():

@@ -89,7 +89,7 @@ def test_training_continues_bit_for_bit(tmp_path, together, seed):
     # Now in the middle of an episode.
     agent.save(tmp_path / "agent", include=["replay_buffer"] if together else None)
     agent.save_replay_buffer(tmp_path / "replay")
-    env = copy.deepcopy(agent.env)
+    env = copy.deepcopy(agent.env.envs[0])
 
     agent.learn(100, reset_num_timesteps=False)
     loaded = MPDQN.load(tmp_path / "agent", env=env, force_reset=False)

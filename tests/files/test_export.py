@@ -108,7 +108,7 @@ def pretrained(request):
     agent = agent_class.from_pretrained(gym.make(f"pamdp/{name}-v0", disable_env_checker=True))
     space = agent.observation_space
     space.seed(0)
-    return agent, visited(agent.env, 500) + [space.sample() for _ in range(500)]
+    return agent, visited(agent.env.envs[0], 500) + [space.sample() for _ in range(500)]
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -138,7 +138,7 @@ def test_a_fresh_process_with_nothing_but_tensorflow_runs_it(tmp_path):
     agent = MPDQN.from_pretrained("pamdp/Platform-v0")
     agent.export(tmp_path / "saved_model")
     agent.export(tmp_path / "policy", format="tflite")
-    observations = visited(agent.env, 1000)
+    observations = visited(agent.env.envs[0], 1000)
     np.save(tmp_path / "observations.npy", observations)
     subprocess.run([sys.executable, "-c", WITHOUT_THE_LIBRARY], cwd=tmp_path, check=True)
 

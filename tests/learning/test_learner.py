@@ -28,7 +28,7 @@ class Vector:
 
 def descend(state, batch, call):
     """Adam on network "a" down the batch's mean; the sum of the batch is added to the number "seen"."""
-    a = adam(state.networks["a"], tf.reduce_mean(batch, 0), call.rates["rate"])
+    a = adam(state.networks["a"], tf.reduce_mean(batch, 0), call.inputs["rate"])
     seen = state.numbers["seen"] + tf.reduce_sum(batch)
     return Result(TrainState(state.networks | {"a": a}, {"seen": seen}), {"first": batch[:, 0]}, batch[:, 1])
 

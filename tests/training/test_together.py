@@ -52,7 +52,7 @@ def test_each_agent_equals_the_one_trained_alone(agent_class, env, settings):
         assert agent.num_timesteps == alone.num_timesteps == 220
         assert agent._n_updates == alone._n_updates > 100
         assert [e["r"] for e in agent.ep_info_buffer] == pytest.approx([e["r"] for e in alone.ep_info_buffer])
-        assert agent.current_rates() == alone.current_rates()
+        assert agent.current_inputs() == alone.current_inputs()
         assert [rng.random() for rng in agent._rngs] == [rng.random() for rng in alone._rngs]
 
 

@@ -1,0 +1,63 @@
+"""The settings of agents that learn from a replay buffer, in Stable-Baselines3's order and words."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pamdp_agents.base.common_settings import AgentArguments
+from pamdp_agents.base.settings import Kind, integer, number, schedule, setting
+from pamdp_agents.checks import check_choice, check_integer
+from pamdp_agents.schedules import Schedule
+
+
+def _read_train_freq(name: str, value: Any) -> int | tuple[int, str]:
+    """Returns a number of steps, or (number, unit), checked."""
+    if not isinstance(value, tuple | list):
+        return check_integer(name, value, 1)
+    if len(value) != 2:
+        raise ValueError(f'{name} must be a number of steps or (number, "step" or "episode"), got {value!r}')
+    amount, unit = value[0], getattr(value[1], "value", value[1])  # SB3's unit is an enumeration
+    return check_integer(name, amount, 1), check_choice(f"{name}'s unit", unit, ("step", "episode"))
+
+
+class ReplaySettings(AgentArguments, kw_only=False):
+    """The settings of agents that learn from a replay buffer, in Stable-Baselines3's order and words."""
+
+    learning_rate: float | Schedule = setting(
+        default=1e-3,
+        text="""Adam's step size for the critic, at least 0: a number, or a schedule, which is a function of the
+        progress that remains (1 at the start of `learn`, 0 at its end); see `pamdp_agents.schedules`.""",
+        kind=schedule(),
+        change="input",
+    )
+    buffer_size: int = setting(default=100_000, text="Number of transitions in the replay buffer.", kind=integer(1))
+    learning_starts: int = setting(
+        default=500,
+        text="Environment steps before the first update; until then the discrete action is random (ε = 1).",
+        kind=integer(0),
+        change="acts",
+    )
+    batch_size: int = setting(default=128, text="Transitions in one update.", kind=integer(1), change="recompiles")
+    tau: float = setting(
+        default=0.01,
+        text="Polyak coefficient of the critic's target, in [0, 1].",
+        kind=number(at_least=0, to=1),
+        change="input",
+    )
+    gamma: float = setting(
+        default=0.95, text="Discount factor γ, in [0, 1].", kind=number(at_least=0, to=1), change="input"
+    )
+    train_freq: int | tuple[int, Literal["step", "episode"]] = setting(
+        default=1,
+        text="""Steps between updates, each of all parallel environments: a number, or `(number, "step")`; or `(number,
+        "episode")`, with one environment only.""",
+        kind=Kind(_read_train_freq),
+        change="recompiles",
+    )
+    gradient_steps: int = setting(
+        default=1,
+        text="""Updates made then, all in one compiled call; −1: as many as environment steps were made since the last
+        ones, over all parallel environments.""",
+        kind=integer(-1),
+        change="recompiles",
+    )
