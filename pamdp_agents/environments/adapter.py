@@ -198,17 +198,29 @@ class EnvironmentAdapter(ABC):
         try:
             flat = self._transform(observations, given)
         except Exception as error:
-            self._blame(Fault(f"returned an observation that is not in its observation space: {error}"), error)
+            self._blame(_not_in_space(given, error), error)
         if not np.isfinite(flat).all():
             self._blame(_not_finite(flat, given))
         return flat
+
+    def check(self, given: Any) -> None:
+        """Does nothing if these observations are of the environment's space, and finite as float32.
+
+        Raises:
+            ValueError: They are not.
+        """
+        try:
+            transform = ObservationTransform(self.observation_space, scale=False)
+        except TypeError:  # a space that is not looked into
+            return
+        self.transform(transform, given)
 
     def transform_one(self, observations: ObservationTransform, given: Any, index: int) -> NDArray[np.float32]:
         """Returns one environment's observation as float32 [D]; see `transform`."""
         try:
             flat = observations(given)
         except Exception as error:
-            self._blame(Fault(f"returned a last observation that is not in its observation space: {error}", index=index), error)
+            self._blame(_not_in_space(given, error, index), error)
         if not np.isfinite(flat).all():
             self._blame(_not_finite(flat[None], given, index))
         return flat
@@ -250,6 +262,11 @@ MUST_RETURN = (
     "step must return (observation, reward, terminated, truncated, info): the reward a number, terminated and truncated "
     "True or False, info a dict"
 )
+
+
+def _not_in_space(given: Any, error: Exception, index: int | None = None) -> Fault:
+    """Returns what is wrong with observations that cannot be flattened."""
+    return Fault(f"returned the observation {shown(given)}, which is not in its observation space: {error}", index=index)
 
 
 def _not_finite(flat: NDArray[np.float32], given: Any, index: int | None = None) -> Fault:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
+import weakref
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -25,6 +28,7 @@ class Processes:
 
     Attributes:
         patience: Seconds to wait for the answers to a call that was interrupted.
+        resetting: Whether a reset of Stable-Baselines3's environments is under way, or was interrupted.
     """
 
     def __init__(self, env: Any) -> None:
@@ -33,7 +37,9 @@ class Processes:
         of_a_kind = isinstance(given, list) and all(isinstance(each, BaseProcess) for each in given)
         self._processes: list[Any] = given if of_a_kind and given else []
         self._lost: Fault | None = None
-        self.patience = PATIENCE
+        self.patience, self.resetting = PATIENCE, False
+        self._first_ended: int | None = None
+        self._watch: threading.Thread | None = None
 
     @property
     def exist(self) -> bool:
@@ -48,6 +54,18 @@ class Processes:
         """
         if lost := self._lost or self._look_for_ended():
             raise Fault(lost.what, lost.kind, lost.index)
+        if self._watch is None and self._processes and hasattr(self._env, "remotes"):
+            arguments = (weakref.ref(self), self._processes)
+            self._watch = threading.Thread(target=_end_together, args=arguments, daemon=True)
+            self._watch.start()
+
+    def asked(self) -> bool:
+        """Whether a call to Stable-Baselines3's environments is under way."""
+        return self.resetting or getattr(self._env, "waiting", False)
+
+    def note_first(self, index: int) -> None:
+        """Takes note of the process that ended first."""
+        self._first_ended = index
 
     def lost_by(self, error: Exception) -> Fault | None:
         """Returns what to say if an error came of a process that has ended, or ended it; else None."""
@@ -73,7 +91,7 @@ class Processes:
             return None
         if getattr(self._env, "closed", False):
             return self._stop("has been closed", None)
-        first = ended[0]
+        first = ended[0] if self._first_ended is None else self._first_ended
         if pipes[first] is None and error is not None:
             return self._stop(f"failed with {type(error).__name__}: {error}", first)
         self._processes[first].join(0.2)
@@ -88,3 +106,25 @@ class Processes:
         self._env.closed = True
         self._lost = Fault(f"{what}; {NEW}", RuntimeError, index)
         return self._lost
+
+
+def _end_together(owner: weakref.ref[Processes], processes: list[Any]) -> None:
+    """Waits for the end of a process; ends the others if the call under way waits for it.
+
+    Where `SubprocVecEnv` forks its processes, each has the later ones' ends of the pipes, too, so that none of these is
+    closed when a later process ends, and who waits for its answer does so for ever.
+    """
+    wait([process.sentinel for process in processes])
+    ended = [i for i, process in enumerate(processes) if not process.is_alive()]
+    while any(process.is_alive() for process in processes):
+        own = owner()
+        if own is None:
+            return
+        if own.asked():
+            if ended:
+                own.note_first(ended[0])
+            for process in processes:
+                process.terminate()
+            return
+        del own
+        time.sleep(0.1)

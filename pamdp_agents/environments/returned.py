@@ -73,7 +73,8 @@ def read_rewards(given: Any, n: int) -> NDArray[np.float64]:
     if len(np.atleast_1d(rewards)) != n:
         raise Fault(f"returned the rewards {shown(given)}, which are not {n} numbers", TypeError)
     if rewards.shape != (n,) or rewards.dtype.kind not in "fiu":
-        return np.array([read_reward(reward, i) for i, reward in enumerate(rewards)])
+        named = rewards.dtype.kind not in "USc"  # one of these makes all of them so
+        return np.array([read_reward(reward, i if named else None) for i, reward in enumerate(rewards)])
     if not (np.abs(rewards) <= LIMIT).all():
         for i, reward in enumerate(rewards):
             read_reward(reward, i)
@@ -105,13 +106,14 @@ def read_ends(name: str, given: Any, n: int) -> NDArray[np.bool_]:
         return ends
     if len(np.atleast_1d(ends)) != n:
         raise Fault(f"returned {name}={shown(given)}, which are not {n} of True and False", TypeError)
-    return np.array([read_end(name, end, i) for i, end in enumerate(ends)])
+    named = ends.dtype.kind not in "US"  # as above
+    return np.array([read_end(name, end, i if named else None) for i, end in enumerate(ends)])
 
 
 def shown(value: Any) -> str:
     """Returns a value for an error message, which it must not flood."""
     text = repr(value.item() if isinstance(value, np.generic) else value)
-    return text if len(text) <= 500 else f"{text[:500]}…"
+    return text if len(text) <= 300 else f"{text[:300]}…"
 
 
 LIBRARIES = ("gymnasium.", "stable_baselines3.")

@@ -16,7 +16,6 @@ class SB3VectorEnvironment(EnvironmentAdapter):
     def __init__(self, env: Any) -> None:
         super().__init__(env, env.num_envs)
         self._is_async = hasattr(env, "step_async")
-        self._resetting = False  # still so after one that was interrupted
 
     @property
     def name(self) -> str:
@@ -27,22 +26,22 @@ class SB3VectorEnvironment(EnvironmentAdapter):
 
     def _reset(self, seed: int | None, **options: Any) -> Any:
         """Starts n new episodes; returns their first observations."""
-        inner = getattr(self.env, "unwrapped", self.env)
-        if getattr(inner, "waiting", False) or self._resetting:  # a call to other processes was interrupted
-            for i, remote in enumerate(getattr(inner, "remotes", ())):
-                if not remote.poll(self._processes.patience):
-                    raise self._processes.give_up(i)
+        inner, processes = getattr(self.env, "unwrapped", self.env), self._processes
+        if processes.exist and processes.asked():  # a call was interrupted
+            for i, remote in enumerate(inner.remotes):
+                if not remote.poll(processes.patience):
+                    raise processes.give_up(i)
                 remote.recv()
-            self._resetting = inner.waiting = False
+            processes.resetting = inner.waiting = False
         if seed is not None:
             self.env.seed(seed)
-        self._resetting = self._processes.exist
+        processes.resetting = True
         try:
             observations = self.env.reset()
         except Exception:  # all have answered, or one has ended
-            self._resetting = False
+            processes.resetting = False
             raise
-        self._resetting = False
+        processes.resetting = False
         return observations
 
     def _read_step(self, result: Any) -> StepOutcome:

@@ -29,7 +29,7 @@ class SingleEnvironment(EnvironmentAdapter):
         if self.env.spec:
             return self.env.spec.id
         inner = self.env.unwrapped
-        return type(getattr(inner, "gym_env", inner)).__name__  # shimmy's wrapper is no name
+        return type(getattr(inner, "gym_env", inner).unwrapped).__name__  # not that of shimmy's wrapper
 
     def _reset(self, seed: int | None, **options: Any) -> Any:
         """Starts a new episode; returns its first observation.

@@ -164,5 +164,5 @@ class SingleVecEnv:
 
     def _stacked(self, observation: Any) -> Any:
         """Returns a batch of an observation, after checking it."""
-        self._adapter.transform(self._transform, observation)
+        self._adapter.transform(self._transform, observation)  # which looks at it
         return self._adapter.stack(observation)
