@@ -185,7 +185,9 @@ class EnvironmentAdapter(ABC):
         if not held.all():
             index = int(held.argmin())
             scaled = "" if scale == 1.0 else f"times reward_scale={scale:g} "
-            what = f"returned the reward {rewards[index]}, which {scaled}is not a finite number within float32's ±3.4e38"
+            what = (
+                f"returned the reward {rewards[index]}, which {scaled}is not a finite number within float32's ±3.4e38"
+            )
             self._blame(Fault(what, index=index))
         return rewards
 
@@ -259,14 +261,16 @@ class EnvironmentAdapter(ABC):
 
 
 MUST_RETURN = (
-    "step must return (observation, reward, terminated, truncated, info): the reward a number, terminated and truncated "
-    "True or False, info a dict"
+    "step must return (observation, reward, terminated, truncated, info): the reward a number, terminated and "
+    "truncated True or False, info a dict"
 )
 
 
 def _not_in_space(given: Any, error: Exception, index: int | None = None) -> Fault:
     """Returns what is wrong with observations that cannot be flattened."""
-    return Fault(f"returned the observation {shown(given)}, which is not in its observation space: {error}", index=index)
+    return Fault(
+        f"returned the observation {shown(given)}, which is not in its observation space: {error}", index=index
+    )
 
 
 def _not_finite(flat: NDArray[np.float32], given: Any, index: int | None = None) -> Fault:

@@ -30,11 +30,15 @@ def check_outer_wrappers(env: Any, vec_normalize: Any | None) -> None:
     Raises:
         ValueError: Another wrapper makes other observations of normalised ones, so that those before cannot be stored.
     """
-    if vec_normalize is not None and vec_normalize.norm_obs and env.observation_space != vec_normalize.observation_space:
+    if (
+        vec_normalize is not None
+        and vec_normalize.norm_obs
+        and env.observation_space != vec_normalize.observation_space
+    ):
         raise ValueError(
             f"env normalises observations (VecNormalize) of {vec_normalize.observation_space}, of which a wrapper "
-            f"around it, {type(env).__name__}, makes {env.observation_space}; the replay buffer holds observations from "
-            "before they are normalised, so put VecNormalize around that wrapper, or give it norm_obs=False"
+            f"around it, {type(env).__name__}, makes {env.observation_space}; the replay buffer holds observations "
+            "from before they are normalised, so put VecNormalize around that wrapper, or give it norm_obs=False"
         )
 
 

@@ -23,8 +23,8 @@ class ObservationTransform:
 
     The order is that of `gymnasium.spaces.flatten`: the entries of `Tuple` and `Dict` in a row, `Discrete`
     and `MultiDiscrete` as one-hot vectors. A component is scaled if both its bounds are finite (the largest
-    float32 counts as infinite) and left as it is if not; one with low == high, or as good as that, becomes 0. Values outside their
-    bounds are not clipped, and NaN is not looked for.
+    float32 counts as infinite) and left as it is if not; one with low == high, or as good as that, becomes 0.
+    Values outside their bounds are not clipped, and NaN is not looked for.
 
     Args:
         space: The observation space: any that `gymnasium.spaces.flatten_space` makes a Box of.

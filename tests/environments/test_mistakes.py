@@ -1,4 +1,4 @@
-"""Mistakes of environments: each is an error that names the environment, the step and the value, and nothing is lost."""
+"""Mistakes of environments: each is an error that names environment, step and value, and nothing is lost."""
 
 import decimal
 import os
@@ -6,10 +6,12 @@ import os
 import gymnasium as gym
 import numpy as np
 import pytest
+import tensorflow as tf
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from toy_environments import Target
 
+import pamdp_agents
 from pamdp_agents import MPDQN
 from pamdp_agents.callbacks import BaseCallback
 from pamdp_agents.evaluation import evaluate_policy
@@ -78,8 +80,11 @@ STEPS = {
     "another shape": (put(OBSERVATION, np.zeros(3)), r"the observation .* shape \(2,\).*Got shape \(3,\)"),
     "no observation": (put(OBSERVATION, None), "the observation None"),
     "an observation of nan": (put(OBSERVATION, np.full(2, np.nan)), "observation that is not finite.*nan"),
-    "an observation beyond float32": (put(OBSERVATION, np.array([1e39, 0])), r"observation .* beyond float32.*1.*e\+39"),
-    "four values": (put(INFO, None) and (lambda result: result[:4]), "step must return .*old gym"),
+    "an observation beyond float32": (
+        put(OBSERVATION, np.array([1e39, 0])),
+        r"observation .* beyond float32.*1.*e\+39",
+    ),
+    "four values": (lambda result: result[:4], "step must return .*old gym"),
     "six values": (lambda result: (*result, 1), r"step must return \(observation, reward, terminated"),
     "nothing": (lambda result: None, "returned None, but step must return"),
     "no info": (put(INFO, None), "the info None, which is not a dict"),
@@ -148,7 +153,9 @@ def test_exactly_one_number_is_a_reward_in_any_form(reward, played):
     agent = MPDQN("MlpPolicy", Careless(put(REWARD, reward)), **SMALL)
     PLAYED[played](agent)
     if played == "learn":
-        np.testing.assert_array_equal(agent.replay_buffer.rows[:10, agent.row.places["r"]].ravel(), [1] * 6 + [2] + [1] * 3)
+        np.testing.assert_array_equal(
+            agent.replay_buffer.rows[:10, agent.row.places["r"]].ravel(), [1] * 6 + [2] + [1] * 3
+        )
 
 
 @pytest.mark.parametrize("end", [0, 1, np.bool_(True), np.array([True]), 1.0], ids=repr)
@@ -187,7 +194,7 @@ def test_a_callback_that_raises_stop_iteration_is_understood():
         def _on_step(self):
             raise StopIteration
 
-    with pytest.raises(RuntimeError, match="a callback .* raised StopIteration; .* return False"):
+    with pytest.raises(RuntimeError, match=r"a callback .* raised StopIteration; .* return False"):
         MPDQN("MlpPolicy", Target(), **SMALL).learn(5, callback=Ending())
 
 
@@ -293,25 +300,17 @@ def test_set_env_in_a_callback_goes_on_in_the_middle_of_an_episode():
 # -------------------------------------------------------------------- unusual spaces
 
 
-@pytest.mark.parametrize("activation", ["relu", "gelu", "selu"])
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("agent_name", ["PDQN", "MPDQN", "SPDQN", "PADDPG"])
 def test_observations_of_size_0_are_learned_from_and_exported_with_every_activation(activation, agent_name, tmp_path):
-    import tensorflow as tf
-
-    import pamdp_agents
-
     settings = SMALL | {"learning_starts": 4, "policy_kwargs": {"net_arch": [8, 8], "activation_fn": activation}}
     env = Careless(observation_space=Box(-1, 1, (0,)))
     agent = getattr(pamdp_agents, agent_name)("MlpPolicy", env, **settings).learn(8)
     action, _ = agent.predict(np.zeros(0), deterministic=True)
     assert agent.action_space.contains(action)
     agent.export(tmp_path / "policy")
-    given = tf.zeros((3, 0))
-    assert tf.saved_model.load(str(tmp_path / "policy"))(given)["action"].numpy().tolist() == [action[0]] * 3
-
-
-@pytest.fixture(params=["PDQN", "MPDQN", "SPDQN", "PADDPG"])
-def agent_name(request):
-    return request.param
+    exported = tf.saved_model.load(str(tmp_path / "policy")).signatures["serving_default"]
+    assert exported(observation=tf.zeros((3, 0)))["action"].numpy().tolist() == [action[0]] * 3
 
 
 def test_bounds_beyond_float32_leave_sane_observations_as_they_are():
