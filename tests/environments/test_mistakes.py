@@ -329,3 +329,25 @@ def test_ranges_too_narrow_to_be_scaled_count_as_one_number():
         _, x = actions.from_env(np.full(2, value))
         assert np.isfinite(x).all() and (np.abs(x) <= 1).all()
     assert narrow.contains(actions.to_env(0, np.array([1.0, -np.inf])))
+
+
+def of_old_gym(cls):
+    """As if a class were of the package `gym`, which need not be installed."""
+    return type(cls.__name__, (cls,), {"__module__": "gym.core"})
+
+
+def test_what_is_of_the_old_gym_package_is_told_so():
+    space = of_old_gym(Box)(-1, 1, (2,))
+    for name in ("observation_space", "action_space"):
+        env = Careless()
+        setattr(env, name, space)
+        with pytest.raises(TypeError, match=f"env's {name} is of the old gym package.*gymnasium.spaces"):
+            MPDQN("MlpPolicy", env, **SMALL)
+    with pytest.raises(TypeError, match="action_space is of the old gym package"):
+        ParameterizedActionSpace(space)
+    with pytest.raises(TypeError, match="observation_space is of the old gym package"):
+        ObservationTransform(space)
+    old = of_old_gym(type("Old", (), {"num_envs": 2, "reset": None, "step": None}))()
+    for give in (lambda: MPDQN("MlpPolicy", old, **SMALL), lambda: evaluate_policy(None, old, 1)):
+        with pytest.raises(TypeError, match="env, Old, is of the old gym package.*gymnasium.spaces"):
+            give()
