@@ -341,7 +341,7 @@ def test_what_is_of_the_old_gym_package_is_told_so():
     for name in ("observation_space", "action_space"):
         env = Careless()
         setattr(env, name, space)
-        with pytest.raises(TypeError, match=f"env's {name} is of the old gym package.*gymnasium.spaces"):
+        with pytest.raises(TypeError, match=rf"env.s {name} is of the old gym package.*gymnasium.spaces"):
             MPDQN("MlpPolicy", env, **SMALL)
     with pytest.raises(TypeError, match="action_space is of the old gym package"):
         ParameterizedActionSpace(space)
@@ -349,5 +349,5 @@ def test_what_is_of_the_old_gym_package_is_told_so():
         ObservationTransform(space)
     old = of_old_gym(type("Old", (), {"num_envs": 2, "reset": None, "step": None}))()
     for give in (lambda: MPDQN("MlpPolicy", old, **SMALL), lambda: evaluate_policy(None, old, 1)):
-        with pytest.raises(TypeError, match="env, Old, is of the old gym package.*gymnasium.spaces"):
+        with pytest.raises(TypeError, match=r"env, Old, is of the old gym package.*gymnasium.spaces"):
             give()
