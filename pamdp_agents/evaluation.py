@@ -98,9 +98,13 @@ def evaluate_policy(
     observations = environments.reset(seed)
     states = None
     while (episode_counts < episode_count_targets).any():
-        actions, states = model.predict(
-            observations, state=states, episode_start=environments.episode_starts, deterministic=deterministic
-        )
+        try:
+            actions, states = model.predict(
+                observations, state=states, episode_start=environments.episode_starts, deterministic=deterministic
+            )
+        except Exception:
+            environments.check(observations)  # to name the environment, if that is at fault
+            raise
         outcome = environments.step(actions if environments.is_vector else [actions])
         new_observations, rewards, infos, played = outcome.observations, outcome.rewards, outcome.infos, outcome.played
         dones = outcome.terminated | outcome.truncated

@@ -14,7 +14,7 @@ from pamdp_agents.environments.adapt import adapt, make_environment
 from pamdp_agents.environments.adapter import Environment
 from pamdp_agents.environments.canonical import CanonicalEnvironments
 from pamdp_agents.environments.single_as_vec_env import SingleVecEnv
-from pamdp_agents.environments.vec_normalize import find_vec_normalize, scaling_beside
+from pamdp_agents.environments.vec_normalize import check_outer_wrappers, find_vec_normalize, scaling_beside
 from pamdp_agents.files.space_json import space_to_json
 from pamdp_agents.learning.learner import SEEDS
 from pamdp_agents.spaces import ObservationTransform, ParameterizedActionSpace
@@ -114,7 +114,9 @@ class EnvironmentBound(CommonSettings):
         made = make_environment(env)
         adapter = adapt(made)
         self._check_n_envs(adapter.num_envs)
-        scaling = scaling_beside(find_vec_normalize(made), self.scale_observations)
+        vec_normalize = find_vec_normalize(made)
+        check_outer_wrappers(made, vec_normalize)
+        scaling = scaling_beside(vec_normalize, self.scale_observations)
         if not self.is_set_up:
             asked, self.scale_observations = self.scale_observations, scaling
             try:

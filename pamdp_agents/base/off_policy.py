@@ -192,6 +192,8 @@ class OffPolicyAgent(Agent, ReplaySettings):
     def observe(self, decision: Decision, step: Step) -> int:
         """Stores what followed a decision; returns the number of environment steps that it was."""
         k, x, extras = decision
+        if self.reward_scale > 1.0:  # the environments have looked at them as they are
+            self.environments.check_rewards(step.stored_rewards, self.reward_scale)
         rewards, discount = step.stored_rewards * self.reward_scale, 1.0 - step.terminated
         transitions = Transition(step.before, k, x, rewards, step.after, discount, extras)
         if not step.played.all():

@@ -8,6 +8,7 @@ import gymnasium as gym
 
 from pamdp_agents.environments.adapter import Environment, EnvironmentAdapter
 from pamdp_agents.environments.gymnasium_vector import GymnasiumVectorEnvironment
+from pamdp_agents.environments.old_gym import from_old_gym
 from pamdp_agents.environments.sb3_vec_env import SB3VectorEnvironment
 from pamdp_agents.environments.single import SingleEnvironment
 from pamdp_agents.environments.single_as_vec_env import SingleVecEnv
@@ -17,8 +18,9 @@ def adapt(env: Any) -> EnvironmentAdapter:
     """Returns an environment of any kind behind the one interface.
 
     Raises:
-        TypeError: It is of none of the three kinds.
+        TypeError: It is of none of the three kinds, or of the old `gym` package while shimmy is not installed.
     """
+    env = from_old_gym(env)
     if not isinstance(env, gym.Env):
         if hasattr(env, "single_action_space"):
             return GymnasiumVectorEnvironment(env)
@@ -34,9 +36,9 @@ def adapt(env: Any) -> EnvironmentAdapter:
 
 def make_environment(env: Environment | str) -> Any:
     """Returns the environment of an id, or the one given."""
-    made = gym.make(env) if isinstance(env, str) else env
-    if isinstance(made, SingleVecEnv):  # another agent's get_env()
-        [made] = made.envs
+    if isinstance(env, SingleVecEnv):  # another agent's get_env()
+        [env] = env.envs
+    made = gym.make(env) if isinstance(env, str) else from_old_gym(env)
     if not (isinstance(made, gym.Env) or hasattr(made, "num_envs")):
         raise TypeError(
             "env must be a Gymnasium environment or its id, a Gymnasium vector environment or a Stable-Baselines3 "

@@ -13,12 +13,14 @@ next. The kinds differ in when an environment whose episode has ended is reset, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from pamdp_agents.environments.processes import Processes
+from pamdp_agents.environments.returned import LIMIT, Fault, refused_by, shown
 from pamdp_agents.spaces.observations import ObservationTransform
 from pamdp_agents.spaces.parameterized import ParameterizedActionSpace
 
@@ -52,6 +54,9 @@ class StepOutcome(NamedTuple):
 class EnvironmentAdapter(ABC):
     """n environments, n = `num_envs`.
 
+    An environment's mistake is an error that names the environment, the step and what is wrong. What an environment's
+    own code raises passes as it is, with a note that says the same.
+
     Attributes:
         env: The environment itself.
         num_envs: n.
@@ -59,6 +64,8 @@ class EnvironmentAdapter(ABC):
         resets_in_next_step: Whether the step after an episode's end only resets.
         episode_starts: Whether the current observation is an episode's first, bool [n].
         pending_resets: Whether the next step will only be a reset, bool [n].
+        timestep: Number of the step under way, or of the last one, for errors; who counts steps otherwise, sets it.
+        consequence: What errors end with.
     """
 
     is_vector = True
@@ -70,6 +77,9 @@ class EnvironmentAdapter(ABC):
         self.env, self.num_envs = env, num_envs
         self._all = np.ones(num_envs, dtype=bool)
         self.pending_resets = ~self._all
+        self._processes = Processes(env)
+        self.timestep, self.consequence = 0, ""
+        self._sent: Any = None  # the actions of the step under way; None in a reset
 
     @property
     def observation_space(self) -> gym.Space:
@@ -86,31 +96,67 @@ class EnvironmentAdapter(ABC):
     def name(self) -> str:
         """The environment's id, or its class."""
 
-    @abstractmethod
-    def reset(self, seed: int | None) -> Any:
-        """Starts n new episodes; returns their first observations."""
+    def reset(self, seed: int | None, **options: Any) -> Any:
+        """Starts n new episodes; returns their first observations.
+
+        Args:
+            seed: Seed of the first one's random numbers, or None.
+            **options: What else the environment's own reset takes; of one environment only.
+
+        Raises:
+            TypeError: The environment's reset does not take a seed, or does not return (observation, info).
+            RuntimeError: A process in which environments ran has ended.
+        """
+        self._sent, self.pending_resets, self.episode_starts = None, ~self._all, self._all
+        try:
+            self._processes.check()
+            return self._reset(seed, **options)
+        except Exception as error:
+            self._blame(error)
 
     @abstractmethod
+    def _reset(self, seed: int | None, **options: Any) -> Any:
+        """Starts n new episodes; returns their first observations."""
+
     def start_step(self, actions: Any) -> None:
         """Starts a step; where environments run in other processes, they are at it from now on.
 
         Args:
             actions: A list of n, or whatever the environment's own `step` takes.
         """
+        self.timestep += 1
+        self._sent = actions
+        try:
+            self._given = self._batched(actions)
+            if self._is_async:
+                self.env.step_async(self._given)
+        except Exception as error:
+            self._blame(error)
+
+    def _batched(self, actions: Any) -> Any:
+        """Returns actions as the environment's own step takes them."""
+        return actions
+
+    def finish_step(self) -> StepOutcome:
+        """Returns what the step gave that was started.
+
+        Raises:
+            TypeError: The environment's step did not return what it must.
+            ValueError: A reward is not finite, or too large for float32.
+            RuntimeError: A process in which environments ran has ended.
+        """
+        try:
+            return self._read_step(self.env.step_wait() if self._is_async else self.env.step(self._given))
+        except Exception as error:
+            self._blame(error)
 
     @abstractmethod
-    def finish_step(self) -> StepOutcome:
-        """Returns what the step gave that was started."""
+    def _read_step(self, result: Any) -> StepOutcome:
+        """Returns what the environment's own step returned in the one form.
 
-    def _send(self, actions: Any) -> None:
-        """Hands over what the environment's own step takes; in other processes, the step begins."""
-        self._sent = actions
-        if self._is_async:
-            self.env.step_async(actions)
-
-    def _receive(self) -> Any:
-        """Returns what the environment's own step returns."""
-        return self.env.step_wait() if self._is_async else self.env.step(self._sent)
+        Raises:
+            Fault: It is not what a step must return.
+        """
 
     def step(self, actions: Any) -> StepOutcome:
         """Starts a step and waits for it."""
@@ -129,10 +175,115 @@ class EnvironmentAdapter(ABC):
         """Returns canonical actions (k [n], x [n, P]) as `step` takes them."""
         return actions.to_env_batch(k, x)
 
+    def check_rewards(self, rewards: NDArray[np.float64], scale: float = 1.0) -> NDArray[np.float64]:
+        """Returns rewards, float64 [n].
+
+        Raises:
+            ValueError: One of them is not finite, or times `scale` too large for float32.
+        """
+        held = np.abs(rewards) <= LIMIT / scale
+        if not held.all():
+            index = int(held.argmin())
+            scaled = "" if scale == 1.0 else f"times reward_scale={scale:g} "
+            what = (
+                f"returned the reward {rewards[index]}, which {scaled}is not a finite number within float32's ±3.4e38"
+            )
+            self._blame(Fault(what, index=index))
+        return rewards
+
     def transform(self, observations: ObservationTransform, given: Any) -> NDArray[np.float32]:
-        """Returns the environment's observations as float32 [n, D]."""
+        """Returns the environment's observations as float32 [n, D].
+
+        Raises:
+            ValueError: They are not of its space, or not finite as float32.
+        """
+        try:
+            flat = self._transform(observations, given)
+        except Exception as error:
+            self._blame(_not_in_space(given, error), error)
+        if not np.isfinite(flat).all():
+            self._blame(_not_finite(flat, given))
+        return flat
+
+    def check(self, given: Any) -> None:
+        """Does nothing if these observations are of the environment's space, and finite as float32.
+
+        Raises:
+            ValueError: They are not.
+        """
+        try:
+            transform = ObservationTransform(self.observation_space, scale=False)
+        except TypeError:  # a space that is not looked into
+            return
+        self.transform(transform, given)
+
+    def transform_one(self, observations: ObservationTransform, given: Any, index: int) -> NDArray[np.float32]:
+        """Returns one environment's observation as float32 [D]; see `transform`."""
+        try:
+            flat = observations(given)
+        except Exception as error:
+            self._blame(_not_in_space(given, error, index), error)
+        if not np.isfinite(flat).all():
+            self._blame(_not_finite(flat[None], given, index))
+        return flat
+
+    def _transform(self, observations: ObservationTransform, given: Any) -> NDArray[np.float32]:
         return observations.batch(given)
 
     def stack(self, given: Any) -> Any:
         """Returns the environment's observations stacked, n of them."""
         return given
+
+    def _blame(self, error: Exception, cause: BaseException | None = None) -> NoReturn:
+        """Raises an error that happened in an environment, with the environment's name and the step."""
+        if isinstance(error, Fault):
+            raise error.kind(self._sentence(error.what, error.index)) from cause or error.__cause__
+        if lost := self._processes.lost_by(error):
+            raise RuntimeError(self._sentence(lost.what, lost.index)) from error
+        if isinstance(error, StopIteration):  # which would end the generators on its way
+            raise RuntimeError(self._sentence("raised StopIteration")) from error
+        if library := refused_by(error):
+            what = "reset must return (observation, info)" if self._sent is None else MUST_RETURN
+            what = (
+                f"returned what {library} could not take ({type(error).__name__}: {error}); {what}, the observation in "
+                f"{self.observation_space}"
+            )
+            raise (TypeError if isinstance(error, TypeError) else ValueError)(self._sentence(what)) from error
+        error.add_note(self._sentence("raised this"))
+        raise error
+
+    def _sentence(self, what: str, index: int | None = None) -> str:
+        """Returns what an environment did with its name and the step."""
+        number = "" if index is None or self.num_envs == 1 else f" (number {index})"
+        when = f"at the reset after step {self.timestep}" if self._sent is None else f"at step {self.timestep}"
+        after = "" if self._sent is None else f", after the action {shown(_only(self._sent))}"
+        return f"environment {self.name}{number} {what}; this was {when}{after}{self.consequence}"
+
+
+MUST_RETURN = (
+    "step must return (observation, reward, terminated, truncated, info): the reward a number, terminated and "
+    "truncated True or False, info a dict"
+)
+
+
+def _not_in_space(given: Any, error: Exception, index: int | None = None) -> Fault:
+    """Returns what is wrong with observations that cannot be flattened."""
+    return Fault(
+        f"returned the observation {shown(given)}, which is not in its observation space: {error}", index=index
+    )
+
+
+def _not_finite(flat: NDArray[np.float32], given: Any, index: int | None = None) -> Fault:
+    """Returns what is wrong with observations, float32 [n, D], of which a number is not finite."""
+    finite = np.isfinite(flat).all(axis=1)
+    if index is None and len(flat) > 1:
+        index = int(finite.argmin())
+    return Fault(
+        f"returned an observation that is not finite, or holds numbers beyond float32's ±{LIMIT:.1e}: {shown(given)}",
+        index=index,
+    )
+
+
+def _only(values: Any) -> Any:
+    """What is in a list or array of one; else all of it."""
+    return values[0] if isinstance(values, list | np.ndarray) and len(values) == 1 else values

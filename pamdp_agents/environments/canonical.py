@@ -69,9 +69,12 @@ class CanonicalEnvironments:
         self, adapter: EnvironmentAdapter, observations: ObservationTransform, actions: ParameterizedActionSpace
     ):
         self._adapter, self._transform, self._actions = adapter, observations, actions
+        adapter.consequence = STOPPED
         self.env, self.num_envs, self.name = adapter.env, adapter.num_envs, adapter.name
         vec_normalize = find_vec_normalize(adapter.env)
         self.normalization = None if vec_normalize is None else SampleNormalization(vec_normalize, observations)
+        of_observations = self.normalization is not None and self.normalization.of_observations
+        self._original = self.normalization if of_observations else None
         self.observations: Float32 | None = None
         self._stored: Float32 | None = None  # the same as they are stored: not normalised
         self._ended = np.zeros(self.num_envs, dtype=bool)
@@ -88,13 +91,19 @@ class CanonicalEnvironments:
 
         Raises:
             TypeError: The environment's reset does not take a seed or does not return (observation, info).
-            ValueError: An observation is not finite.
+            ValueError: An observation is not in its space, or not finite as float32.
+            RuntimeError: A process in which environments ran has ended.
         """
         seed, self.next_seed = self.next_seed, None
         self.observations = None
         self._ended = np.zeros(self.num_envs, dtype=bool)
         self.episode_returns[:], self.episode_lengths[:] = 0.0, 0
-        self.observations, self._stored = self._read(self._adapter.reset(seed), f"the reset after step {timestep}")
+        self._adapter.timestep = timestep
+        given = self._adapter.reset(seed)
+        observations, stored = self._read(given)
+        if self._original is not None:
+            self._original.check_untouched(given)
+        self.observations, self._stored = observations, stored
 
     def start_step(self, k: NDArray[Any], x: NDArray[Any]) -> None:
         """Takes n canonical actions. `finish_step` is the next call.
@@ -114,28 +123,24 @@ class CanonicalEnvironments:
             timestep: Number of the step, for error messages.
 
         Raises:
-            TypeError: A Gymnasium environment's step does not return Gymnasium's five values.
-            ValueError: An environment returned a reward or observation that is not finite.
+            TypeError: A Gymnasium environment's step does not return Gymnasium's five values, or a reward is no number.
+            ValueError: An environment returned a reward or observation that is not finite as float32.
+            RuntimeError: A process in which environments ran has ended.
         """
         before, actions = self._stored, self._taken
         assert before is not None
+        self._adapter.timestep = timestep
         outcome = self._adapter.finish_step()
         rewards, played = outcome.rewards, outcome.played
         if self.normalization is not None:
-            rewards = self.normalization.original_rewards()
-        if not np.isfinite(rewards).all():
-            raise ValueError(
-                f"environment {self.name} returned the reward {_only(rewards)} at step {timestep} for the action "
-                f"{_only(actions)}; {STOPPED}"
-            )
-        self._next = self._read(outcome.observations, f"step {timestep}", actions)
+            rewards = self._adapter.check_rewards(self.normalization.original_rewards())
+        self._next = self._read(outcome.observations)
         after = self._next[1]
         if outcome.final_observations:
             after = after.copy()
             for i, final in outcome.final_observations.items():
-                original = final if self.normalization is None else self.normalization.original(final)
-                after[i] = self._transform(original)
-                self._check(after[i], original, f"step {timestep}", actions)
+                original = final if self._original is None else self._original.original(final)
+                after[i] = self._adapter.transform_one(self._transform, original, i)
         self.episode_returns += rewards * played
         self.episode_lengths += played
         ended = (outcome.terminated | outcome.truncated) & played
@@ -161,6 +166,14 @@ class CanonicalEnvironments:
             infos,
         )
 
+    def check_rewards(self, rewards: NDArray[np.float64], reward_scale: float) -> None:
+        """Does nothing if the rewards of the last step, float64 [n], can be stored.
+
+        Raises:
+            ValueError: Times `reward_scale`, one is beyond float32.
+        """
+        self._adapter.check_rewards(rewards, reward_scale)
+
     def reset_ended(self, timestep: int) -> Any | None:
         """Starts new episodes where the last step ended one.
 
@@ -172,11 +185,12 @@ class CanonicalEnvironments:
             step.
         """
         given = None
+        self._adapter.timestep = timestep
         if self._ended.any():
             self.episode_returns[self._ended], self.episode_lengths[self._ended] = 0.0, 0
             given = self._adapter.reset_ended()
             if given is not None:
-                self._next = self._read(given, f"the reset after step {timestep}")
+                self._next = self._read(given)
         self.observations, self._stored = self._next
         return None if given is None else self._adapter.stack(given)
 
@@ -222,26 +236,12 @@ class CanonicalEnvironments:
         self.episode_returns, self.episode_lengths = state["episode_returns"].copy(), state["episode_lengths"].copy()
         self.next_seed = None
 
-    def _read(self, given: Any, when: str, actions: Any = None) -> tuple[Float32, Float32]:
+    def _read(self, given: Any) -> tuple[Float32, Float32]:
         """Returns observations as they are acted on and as they are stored."""
         observations = self._adapter.transform(self._transform, given)
-        self._check(observations, given, when, actions)
-        if self.normalization is None:
+        if self._original is None:
             return observations, observations
-        return observations, self._adapter.transform(self._transform, self.normalization.original_observations())
-
-    def _check(self, observations: Float32, given: Any, when: str, actions: Any) -> None:
-        if not np.isfinite(observations).all():
-            after = "" if actions is None else f", after the action {_only(actions)}"
-            raise ValueError(
-                f"environment {self.name} returned an observation that is not finite at {when}{after}: {given}; "
-                f"{STOPPED}"
-            )
-
-
-def _only(values: Any) -> Any:
-    """What is in a list or array of one; else all of it."""
-    return values[0] if isinstance(values, list | np.ndarray) and len(values) == 1 else values
+        return observations, self._adapter.transform(self._transform, self._original.original_observations())
 
 
 def check_state(arrays: Mapping[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
@@ -269,4 +269,4 @@ def check_state(arrays: Mapping[str, np.ndarray], size: int) -> dict[str, np.nda
     return {name: arrays[name] for name in expected}
 
 
-STOPPED = "training stopped before it was stored, and the agent can still be saved"
+STOPPED = "; training stopped before it was stored, and the agent can still be saved"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from typing import Any
 
 import gymnasium as gym
@@ -13,6 +14,7 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from numpy.typing import NDArray
 
 from pamdp_agents.environments.adapter import EnvironmentAdapter, StepOutcome
+from pamdp_agents.environments.returned import read_ends, read_rewards
 from pamdp_agents.spaces.parameterized import ParameterizedActionSpace
 
 
@@ -47,25 +49,30 @@ class GymnasiumVectorEnvironment(EnvironmentAdapter):
         spec = self.env.spec or getattr(inner, "spec", None)
         return spec.id if spec else type(self.env.unwrapped if inner is None else inner.unwrapped).__name__
 
-    def reset(self, seed: int | None) -> Any:
+    def _reset(self, seed: int | None, **options: Any) -> Any:
         """Starts n new episodes; returns their first observations."""
-        self._ended = self.pending_resets = ~self._all
-        self.episode_starts = self._all
+        self._ended = ~self._all
         try:
             return self.env.reset(seed=seed)[0]
         except AlreadyPendingCallError as pending:  # of a step in other processes that was interrupted
-            getattr(self.env.unwrapped, f"{pending.name}_wait")()
+            try:
+                getattr(self.env.unwrapped, f"{pending.name}_wait")(timeout=self._processes.patience)
+            except multiprocessing.TimeoutError:
+                raise self._processes.give_up() from None
             return self.env.reset(seed=seed)[0]
 
-    def start_step(self, actions: Any) -> None:
-        """Takes n actions: a list of n, or a batch of the vector environment's action space."""
-        self._send(batch_actions(self.env, actions))
+    def _batched(self, actions: Any) -> Any:
+        """Returns a list of n actions as a batch of the vector environment's action space; a batch as it is."""
+        return batch_actions(self.env, actions)
 
-    def finish_step(self) -> StepOutcome:
+    def _read_step(self, result: Any) -> StepOutcome:
         """Returns what the step gave."""
         played = ~self.pending_resets
-        observations, rewards, terminated, truncated, infos = self._receive()
-        self._ended = np.logical_or(terminated, truncated)
+        observations, given_rewards, given_terminated, given_truncated, infos = result
+        rewards = read_rewards(given_rewards, self.num_envs)
+        terminated = read_ends("terminated", given_terminated, self.num_envs)
+        truncated = read_ends("truncated", given_truncated, self.num_envs)
+        self._ended = terminated | truncated
         split = split_infos(infos, self.num_envs)
         if self._miscounts:
             split = [{key: value for key, value in info.items() if key != "episode"} for info in split]
@@ -78,16 +85,17 @@ class GymnasiumVectorEnvironment(EnvironmentAdapter):
             self.pending_resets, self.episode_starts = self._ended, ~played
         else:
             self.episode_starts = self._ended
-        rewards = np.asarray(rewards, dtype=np.float64)
-        return StepOutcome(
-            observations, final_observations, rewards, np.array(terminated), np.array(truncated), played, split
-        )
+        return StepOutcome(observations, final_observations, rewards, terminated, truncated, played, split)
 
     def reset_ended(self) -> Any | None:
         """In `DISABLED` mode, starts new episodes in place of the ended ones; returns all observations, else None."""
         if self._mode != "Disabled" or not self._ended.any():
             return None
-        return self.env.reset(options={"reset_mask": self._ended.copy()})[0]
+        self._sent = None
+        try:
+            return self.env.reset(options={"reset_mask": self._ended.copy()})[0]
+        except Exception as error:
+            self._blame(error)
 
     def compose(self, actions: ParameterizedActionSpace, k: NDArray, x: NDArray) -> Any:
         """Returns canonical actions (k [n], x [n, P]) as a batch of the vector environment's action space."""

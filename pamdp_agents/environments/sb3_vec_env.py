@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pamdp_agents.environments.adapter import EnvironmentAdapter, StepOutcome
+from pamdp_agents.environments.returned import read_ends, read_rewards
 
 
 class SB3VectorEnvironment(EnvironmentAdapter):
@@ -23,31 +24,37 @@ class SB3VectorEnvironment(EnvironmentAdapter):
         inner = next(iter(getattr(self.env.unwrapped, "envs", ())), None)
         return inner.spec.id if inner is not None and inner.spec else type(self.env.unwrapped).__name__
 
-    def reset(self, seed: int | None) -> Any:
+    def _reset(self, seed: int | None, **options: Any) -> Any:
         """Starts n new episodes; returns their first observations."""
-        self.episode_starts = self._all
-        inner = getattr(self.env, "unwrapped", self.env)
-        if getattr(inner, "waiting", False):  # for a step in other processes that was interrupted
-            inner.step_wait()
+        inner, processes = getattr(self.env, "unwrapped", self.env), self._processes
+        if processes.exist and processes.asked():  # a call was interrupted
+            for i, remote in enumerate(inner.remotes):
+                if not remote.poll(processes.patience):
+                    raise processes.give_up(i)
+                remote.recv()
+            processes.resetting = inner.waiting = False
         if seed is not None:
             self.env.seed(seed)
-        return self.env.reset()
+        processes.resetting = True
+        try:
+            observations = self.env.reset()
+        except Exception:  # all have answered, or one has ended
+            processes.resetting = False
+            raise
+        processes.resetting = False
+        return observations
 
-    def start_step(self, actions: Any) -> None:
-        """Takes a list of n actions."""
-        self._send(actions)
-
-    def finish_step(self) -> StepOutcome:
+    def _read_step(self, result: Any) -> StepOutcome:
         """Returns what the step gave."""
-        observations, rewards, dones, infos = self._receive()
-        self.episode_starts = dones = np.array(dones, dtype=bool)
+        observations, given_rewards, given_dones, infos = result
+        rewards = read_rewards(given_rewards, self.num_envs)
+        self.episode_starts = dones = read_ends("done", given_dones, self.num_envs)
         truncated = np.array([bool(info.get("TimeLimit.truncated")) for info in infos]) & dones
         final_observations = {
             int(i): infos[i]["terminal_observation"]
             for i in np.flatnonzero(dones)
             if infos[i].get("terminal_observation") is not None
         }
-        rewards = np.asarray(rewards, dtype=np.float64)
         return StepOutcome(
             observations, final_observations, rewards, dones & ~truncated, truncated, self._all, list(infos)
         )

@@ -10,7 +10,8 @@ import numpy as np
 from gymnasium.vector.utils import concatenate, create_empty_array
 from numpy.typing import NDArray
 
-from pamdp_agents.environments.adapter import EnvironmentAdapter, StepOutcome
+from pamdp_agents.environments.adapter import MUST_RETURN, EnvironmentAdapter, StepOutcome
+from pamdp_agents.environments.returned import Fault, read_end, read_reward, shown
 from pamdp_agents.spaces.observations import ObservationTransform
 
 
@@ -25,48 +26,49 @@ class SingleEnvironment(EnvironmentAdapter):
     @property
     def name(self) -> str:
         """The environment's id, or its class."""
-        return self.env.spec.id if self.env.spec else type(self.env.unwrapped).__name__
+        if self.env.spec:
+            return self.env.spec.id
+        inner = self.env.unwrapped
+        return type(getattr(inner, "gym_env", inner).unwrapped).__name__  # not that of shimmy's wrapper
 
-    def reset(self, seed: int | None) -> Any:
+    def _reset(self, seed: int | None, **options: Any) -> Any:
         """Starts a new episode; returns its first observation.
 
         Raises:
-            TypeError: The environment's reset does not take a seed or does not return (observation, info).
+            TypeError: The environment's reset does not take a seed.
+            Fault: It does not return (observation, info).
         """
         self.episode_starts = self._all
         try:
-            result = self.env.reset(seed=seed)
+            result = self.env.reset(seed=seed, **options)
         except TypeError as error:
             if "seed" not in str(error):
                 raise
             raise TypeError(f"environment {self.name}: reset(seed=...) must take a seed ({error}); {UPDATE}") from error
         if not (isinstance(result, tuple) and len(result) == 2):
-            raise TypeError(
-                f"environment {self.name}: reset must return (observation, info), it returned {result!r}; {UPDATE}"
-            )
-        return result[0]
+            hint = "" if result is None else f": that is how environments of the old gym package do it; {UPDATE}"
+            raise Fault(f"returned {shown(result)}, but reset must return (observation, info){hint}", TypeError)
+        observation, self.reset_info = result
+        if observation is None:
+            raise Fault("returned the observation None from reset", TypeError)
+        return observation
 
-    def start_step(self, actions: Sequence[Any]) -> None:
-        """Takes one action in a list."""
+    def _batched(self, actions: Sequence[Any]) -> Any:
+        """Returns the one action in a list."""
         [action] = actions
-        self._send(action)
+        return action
 
-    def finish_step(self) -> StepOutcome:
-        """Returns what the step gave.
-
-        Raises:
-            TypeError: The environment's step does not return Gymnasium's five values, or the reward is None.
-        """
-        result = self._receive()
-        has_five = isinstance(result, tuple) and len(result) == 5
-        if not has_five or result[1] is None or not isinstance(result[4], dict):
-            raise TypeError(
-                f"environment {self.name}: step must return (observation, reward, terminated, truncated, info), it "
-                f"returned {result!r}; {UPDATE}"
-            )
+    def _read_step(self, result: Any) -> StepOutcome:
+        """Returns what the step gave."""
+        if not (isinstance(result, tuple) and len(result) == 5):
+            four = isinstance(result, tuple) and len(result) == 4
+            hint = f": four values are those of the old gym package; {UPDATE}" if four else ""
+            raise Fault(f"returned {shown(result)}, but {MUST_RETURN}{hint}", TypeError)
         observation, reward, terminated, truncated, info = result
-        rewards = np.array([reward], dtype=np.float64)
-        ended, cut = np.array([bool(terminated)]), np.array([bool(truncated)])
+        if not isinstance(info, dict):
+            raise Fault(f"returned the info {shown(info)}, which is not a dict", TypeError)
+        rewards = np.array([read_reward(reward)])
+        ended, cut = np.array([read_end("terminated", terminated)]), np.array([read_end("truncated", truncated)])
         self.episode_starts = ended | cut
         return StepOutcome(observation, {}, rewards, ended, cut, self._all, [info])
 
@@ -74,7 +76,7 @@ class SingleEnvironment(EnvironmentAdapter):
         """Starts a new episode if the last one ended; returns its first observation, else None."""
         return self.reset(None) if self.episode_starts[0] else None
 
-    def transform(self, observations: ObservationTransform, given: Any) -> NDArray[np.float32]:
+    def _transform(self, observations: ObservationTransform, given: Any) -> NDArray[np.float32]:
         """Returns the observation as float32 [1, D]."""
         return observations(given)[None]
 

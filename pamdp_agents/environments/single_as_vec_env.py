@@ -14,7 +14,8 @@ from typing import Any, Self
 import gymnasium as gym
 import numpy as np
 
-from pamdp_agents.environments.single import stack_one
+from pamdp_agents.environments.single import SingleEnvironment
+from pamdp_agents.spaces.observations import ObservationTransform
 
 
 class SingleVecEnv:
@@ -35,6 +36,8 @@ class SingleVecEnv:
 
     def __init__(self, env: gym.Env) -> None:
         self.envs = [env]
+        self._adapter = SingleEnvironment(env)
+        self._transform = ObservationTransform(env.observation_space, scale=False)
         self.observation_space, self.action_space = env.observation_space, env.action_space
         self.render_mode, self.metadata = env.render_mode, env.metadata
         self.reset_infos: list[dict[str, Any]] = [{}]
@@ -53,9 +56,13 @@ class SingleVecEnv:
         return self
 
     def reset(self) -> Any:
-        """Starts an episode; returns a batch of one observation."""
+        """Starts an episode; returns a batch of one observation.
+
+        Raises:
+            TypeError, ValueError: The environment made a mistake, which the error names.
+        """
         options = {"options": self._options} if self._options else {}
-        observation, self.reset_infos[0] = self.envs[0].reset(seed=self._seed, **options)
+        observation = self._adapter.reset(self._seed, **options)
         self._seed, self._options = None, {}
         return self._begin(observation)
 
@@ -67,6 +74,7 @@ class SingleVecEnv:
 
         Raises:
             ValueError: It is something else.
+            TypeError, ValueError: The environment made a mistake, which the error names.
 
         Returns:
             A batch of one observation; the reward, float32 [1]; whether the episode ended, bool [1]; a list of one
@@ -75,20 +83,17 @@ class SingleVecEnv:
         """
         if not isinstance(actions, list | np.ndarray) or len(actions) != 1:
             raise ValueError(f"actions must be a list of one action, as predict returns for a batch, got {actions!r}")
-        [action] = actions
-        observation, reward, terminated, truncated, info = self.envs[0].step(action)
+        outcome = self._adapter.step(actions)
+        batch, [info] = self._stacked(outcome.observations), outcome.infos
+        [reward], [terminated], [truncated] = outcome.rewards, outcome.terminated, outcome.truncated
         self._return += float(reward)
         self._length += 1
-        done = bool(terminated or truncated)
         info = info | {"TimeLimit.truncated": bool(truncated and not terminated)}
-        if done:
+        if done := bool(terminated or truncated):
             seconds = round(time.perf_counter() - self._start, 6)
             episode = {"r": self._return, "l": self._length, "t": seconds}
-            info = {"episode": episode} | info | {"terminal_observation": observation}
-            observation, self.reset_infos[0] = self.envs[0].reset()
-            batch = self._begin(observation)
-        else:
-            batch = stack_one(self.observation_space, observation)
+            info = {"episode": episode} | info | {"terminal_observation": outcome.observations}
+            batch = self._begin(self._adapter.reset(None))
         return batch, np.array([reward], np.float32), np.array([done]), [info]
 
     def step_async(self, actions: Sequence[Any]) -> None:
@@ -154,4 +159,10 @@ class SingleVecEnv:
     def _begin(self, observation: Any) -> Any:
         """Counts a new episode; returns its first observation in a batch."""
         self._return, self._length = 0.0, 0
-        return stack_one(self.observation_space, observation)
+        self.reset_infos[0] = self._adapter.reset_info
+        return self._stacked(observation)
+
+    def _stacked(self, observation: Any) -> Any:
+        """Returns a batch of an observation, after checking it."""
+        self._adapter.transform(self._transform, observation)  # which looks at it
+        return self._adapter.stack(observation)

@@ -24,6 +24,24 @@ def find_vec_normalize(env: Any) -> Any | None:
     return None
 
 
+def check_outer_wrappers(env: Any, vec_normalize: Any | None) -> None:
+    """Does nothing if what a `VecNormalize` gave is what the agent gets, or can be.
+
+    Raises:
+        ValueError: Another wrapper makes other observations of normalised ones, so that those before cannot be stored.
+    """
+    if (
+        vec_normalize is not None
+        and vec_normalize.norm_obs
+        and env.observation_space != vec_normalize.observation_space
+    ):
+        raise ValueError(
+            f"env normalises observations (VecNormalize) of {vec_normalize.observation_space}, of which a wrapper "
+            f"around it, {type(env).__name__}, makes {env.observation_space}; the replay buffer holds observations "
+            "from before they are normalised, so put VecNormalize around that wrapper, or give it norm_obs=False"
+        )
+
+
 def scaling_beside(vec_normalize: Any | None, scale_observations: bool | list[str]) -> bool | list[str]:
     """Returns what is left of the setting `scale_observations` beside a `VecNormalize`.
 
@@ -48,6 +66,26 @@ class SampleNormalization:
 
     def __init__(self, vec_normalize: Any, observations: ObservationTransform):
         self.vec_normalize, self._observations = vec_normalize, observations
+
+    @property
+    def of_observations(self) -> bool:
+        """Whether observations are normalised; else they are stored as the agent gets them."""
+        return self.vec_normalize.norm_obs
+
+    def check_untouched(self, given: Any) -> None:
+        """Does nothing if these observations, stacked, are as the wrapper gave them.
+
+        Raises:
+            ValueError: A wrapper around it has changed them.
+        """
+        own = self.vec_normalize.normalize_obs(self.original_observations())
+        same = given.keys() == own.keys() if isinstance(own, dict) else True
+        pairs = [(given[key], own[key]) for key in own] if isinstance(own, dict) and same else [(given, own)]
+        if not same or not all(np.array_equal(one, other, equal_nan=True) for one, other in pairs):
+            raise ValueError(
+                "env normalises observations (VecNormalize), and a wrapper around it changes them, so that those in "
+                "the replay buffer would be others than those acted on; put VecNormalize around that wrapper"
+            )
 
     def original_observations(self) -> Any:
         """Returns the current observations before they were normalised, stacked."""

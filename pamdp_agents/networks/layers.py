@@ -24,9 +24,24 @@ def hidden_layers(net_arch: Sequence[int], activation: Callable) -> list[keras.l
     """Returns the hidden layers, one for each number of units."""
     check_net_arch(net_arch)
     return [
-        keras.layers.Dense(units, activation, kernel_initializer="he_normal", name=f"hidden_{i}")
+        HiddenLayer(units, activation, kernel_initializer="he_normal", name=f"hidden_{i}")
         for i, units in enumerate(net_arch)
     ]
+
+
+class HiddenLayer(keras.layers.Dense):
+    """A Dense layer that takes inputs of size 0, too."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Maps [n, inputs] to [n, units]."""
+        if inputs.shape[-1]:
+            return super().call(inputs)
+        return self.activation(affine(inputs, tf.convert_to_tensor(self.kernel), self.bias))
+
+
+def affine(h: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """Returns h @ kernel + bias; as a sum where h is of size 0, on which oneDNN's product with a bias aborts."""
+    return (h @ kernel if h.shape[-1] else tf.reduce_sum(h[:, :, None] * kernel, 1)) + bias
 
 
 NARROW = 3

@@ -12,7 +12,7 @@ import tensorflow as tf
 from pamdp_agents.networks.activations import Array, get_activation
 from pamdp_agents.networks.features import FeaturesExtractor
 from pamdp_agents.networks.initializers import Initializer, get_initializer
-from pamdp_agents.networks.layers import OutputLayer, dense, hidden_layers
+from pamdp_agents.networks.layers import OutputLayer, affine, dense, hidden_layers
 from pamdp_agents.networks.models import NumPyModel
 
 
@@ -63,8 +63,7 @@ class ParameterActor(NumPyModel):
             h = layer(h)
         output = self.out(h)
         if self.passthrough is not None:
-            weight, bias = self.passthrough
-            initial = observation @ weight + bias
+            initial = affine(observation, *self.passthrough)
             output += _atanh(tf.clip_by_value(initial, -0.999, 0.999)) if self.squash else initial
         return tf.tanh(output) if self.squash else output
 

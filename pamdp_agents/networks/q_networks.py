@@ -11,7 +11,7 @@ from pamdp_agents.networks import layers
 from pamdp_agents.networks.activations import Array, get_activation
 from pamdp_agents.networks.features import FeaturesExtractor
 from pamdp_agents.networks.initializers import UNIFORM_FAN_IN, Initializer, get_initializer
-from pamdp_agents.networks.layers import OutputLayer, add_few, dense, hidden_layers, per_action
+from pamdp_agents.networks.layers import OutputLayer, add_few, affine, dense, hidden_layers, per_action
 from pamdp_agents.networks.models import NumPyModel
 
 
@@ -93,7 +93,7 @@ class MultiPassQ(JointQ):
             owner = np.repeat(np.arange(len(sizes)), sizes)
             return super().call(observation, x * tf.cast(owner == k[:, None], x.dtype), k)
         # Axes [K, n, units], the passes first: every product is a plain batched matrix product, without transposes.
-        h = (self.features(observation) @ first.kernel[:n] + first.bias)[None]
+        h = affine(self.features(observation), first.kernel[:n], first.bias)[None]
         if sum(sizes):
             own_x, own_kernel = per_action(tf.transpose(x), sizes), per_action(first.kernel[n:], sizes)
             few = max(sizes) <= layers.NARROW

@@ -55,3 +55,8 @@ def read_choices(column: Sequence[Any], start: int, n: int) -> NDArray[np.int32]
     if k.min() < 0 or k.max() >= n:
         raise ValueError(f"the discrete action is not in {start}..{start + n - 1}")
     return k.astype(np.int32)
+
+
+def inverse(half: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns 1 / half, by which a range is scaled; 0 where it is 0, or so small that its inverse would be infinite."""
+    return np.divide(1.0, half, out=np.zeros_like(half), where=half > np.finfo(np.float64).tiny)

@@ -11,6 +11,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from pamdp_agents.spaces import nested
+from pamdp_agents.spaces.leaves import inverse
+from pamdp_agents.spaces.old_gym import refuse_old_space
 
 # Spaces whose observations are arrays, so that n of them can be stacked. Text and OneOf flatten one by one.
 _ArraySpace = spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
@@ -21,8 +23,8 @@ class ObservationTransform:
 
     The order is that of `gymnasium.spaces.flatten`: the entries of `Tuple` and `Dict` in a row, `Discrete`
     and `MultiDiscrete` as one-hot vectors. A component is scaled if both its bounds are finite (the largest
-    float32 counts as infinite) and left as it is if not; one with low == high becomes 0. Values outside their
-    bounds are not clipped, and NaN is not looked for.
+    float32 counts as infinite) and left as it is if not; one with low == high, or as good as that, becomes 0.
+    Values outside their bounds are not clipped, and NaN is not looked for.
 
     Args:
         space: The observation space: any that `gymnasium.spaces.flatten_space` makes a Box of.
@@ -45,6 +47,7 @@ class ObservationTransform:
     """
 
     def __init__(self, space: spaces.Space[Any], scale: bool | Sequence[str] = True) -> None:
+        refuse_old_space("observation_space", space)
         self.space = space
         self.nesting = nested.nesting(space)
         self._leaves = nested.leaves(space)
@@ -70,7 +73,7 @@ class ObservationTransform:
         self._factor, self._summand = np.ones(self.size), np.zeros(self.size)
         low, high = self.low[self.scaled], self.high[self.scaled]
         half, middle = (high - low) / 2, (high + low) / 2
-        self._factor[self.scaled] = np.divide(1.0, half, out=np.zeros_like(half), where=half > 0)
+        self._factor[self.scaled] = inverse(half)
         self._summand[self.scaled] = -middle * self._factor[self.scaled]
 
     def __call__(self, observation: Any) -> NDArray[np.float32]:
@@ -83,7 +86,7 @@ class ObservationTransform:
             array = np.asarray(observation)
             if array.shape != self.space.shape:
                 raise ValueError(self._describe_mismatch(array, "an observation"))
-            return (array.reshape(-1) * self._factor + self._summand).astype(np.float32)
+            return (array.reshape(-1) * self._factor + self._summand).astype(np.float32, casting="same_kind")
         return self._transform(nested.unpack(self.nesting, [observation]))[0]
 
     def batch(self, observations: Any) -> NDArray[np.float32]:
@@ -149,7 +152,8 @@ class ObservationTransform:
         rows = [_flatten(leaf, path, column) for (path, leaf), column in zip(self._leaves, columns, strict=True)]
         if len({len(block) for block in rows}) > 1:
             raise ValueError(f"The entries of a batch must be equally long; got {[len(block) for block in rows]}.")
-        return (np.concatenate(rows, axis=1) * self._factor + self._summand).astype(np.float32)
+        # Of the same kind: numbers that are not real have no place here.
+        return (np.concatenate(rows, axis=1) * self._factor + self._summand).astype(np.float32, casting="same_kind")
 
 
 def _shape(leaf: spaces.Space[Any]) -> tuple[int, ...]:
@@ -212,6 +216,8 @@ def _flatten(leaf: spaces.Space[Any], path: str, column: Any) -> NDArray[Any]:
         start, counts = np.array([leaf.start]), np.array([leaf.n])
     else:
         start, counts = leaf.start.ravel(), leaf.nvec.ravel()
+    if values.dtype.kind in "fb" and (values == np.rint(values)).all():  # 2.0 is 2, and True is 1
+        values = values.astype(np.int64)
     valid = (values >= start) & (values < start + counts)
     if values.dtype.kind not in "iu" or not valid.all():
         raise ValueError(f"observation{path} must be in {leaf}; got {values[valid.all(axis=1).argmin()]}.")

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from pamdp_agents.spaces import nested
 from pamdp_agents.spaces.action_layouts import check_leaf, owned_coordinates, read_layout, size_of
-from pamdp_agents.spaces.leaves import Leaf, read_choices
+from pamdp_agents.spaces.leaves import Leaf, inverse, read_choices
+from pamdp_agents.spaces.old_gym import refuse_old_space
 
 
 class ParameterizedActionSpace:
@@ -65,6 +66,7 @@ class ParameterizedActionSpace:
         parameter_sizes: Sequence[int] | None = None,
         parameter_mask: ArrayLike | None = None,
     ) -> None:
+        refuse_old_space("action_space", space)
         self.space = space
         discrete, discrete_path, components = read_layout(space)
         self.n = len(components) if discrete is None else int(discrete.n)
@@ -115,7 +117,7 @@ class ParameterizedActionSpace:
         self._half = (self.high - self.low) / 2
         # Infinity times 0 would be NaN; where low == high, any number ends up there when clipped.
         self._reach = np.where(self._half > 0, self._half, 1.0)
-        self._inverse_half = np.divide(1.0, self._half, out=np.zeros_like(self._half), where=self._half > 0)
+        self._inverse_half = inverse(self._half)
 
         # int64 [K, D]: the environment vector when k is taken, as indices into (P parameters, D middles).
         self._source = np.tile(np.arange(size) + self.parameter_size, (self.n, 1))

@@ -45,6 +45,8 @@ class Training:
                 number, unit = trainee.round
                 callback.on_rollout_start()
                 while (self._steps if unit == "step" else self._episodes) < number:
+                    if trainee.environments.observations is None:  # a callback gave others: set_env
+                        self._change_environments()
                     decision = trainee.decide()
                     trainee.environments.start_step(decision.k, decision.x)
                     if due is not None:
@@ -59,8 +61,19 @@ class Training:
                     due = None
             if due is not None:
                 yield due
+        except StopIteration as error:  # which a generator must not let through
+            raise RuntimeError(
+                "a callback or a schedule raised StopIteration; to end training, let a callback return False"
+            ) from error
         finally:
             callback.on_training_end()
+
+    def _change_environments(self) -> None:
+        """Starts in the environments that the agent has been given since the last step."""
+        trainee = self._trainee
+        trainee.environments.reset(trainee.progress.num_timesteps)
+        trainee.start_training()
+        self._callback.update_locals({"env": trainee.env})
 
     def _finish_step(self, decision: Decision) -> bool:
         """Stores what followed a decision, and resets where episodes ended; returns False if a callback says stop."""

@@ -139,13 +139,18 @@ def test_an_environment_of_the_old_interface_is_refused():
             return observation, None, *rest
 
     for env, error, message in (
-        (OldReset, TypeError, r"environment OldReset: reset must return \(observation, info\)"),
+        (
+            OldReset,
+            TypeError,
+            r"environment OldReset returned .* reset must return \(observation, info\).*old gym package",
+        ),
         (
             OldStep,
             TypeError,
-            r"environment OldStep: step must return \(observation, reward, terminated, truncated, info",
+            r"(?s)environment OldStep returned .* step must return \(observation, reward, terminated, truncated, info.*"
+            "old gym package",
         ),
-        (NoReward, TypeError, r"environment NoReward: step must return .* it returned \(array\(.*\), None, False"),
+        (NoReward, TypeError, "environment NoReward returned the reward None, which is not a number.* step 1"),
     ):
         with pytest.raises(error, match=message):
             MPDQN("MlpPolicy", env(), **SMALL).learn(5)
@@ -158,7 +163,7 @@ def test_nan_at_the_reset_after_an_episode_keeps_that_episode():
             return (observation * np.nan if self.total else observation), info
 
     agent = MPDQN("MlpPolicy", BrokenReset(length=3), seed=0, **SMALL)
-    with pytest.raises(ValueError, match="not finite at the reset after step 3"):
+    with pytest.raises(ValueError, match=r"not finite.*nan.*at the reset after step 3"):
         agent.learn(50)
     assert agent.num_timesteps == len(agent.replay_buffer) == 3
 

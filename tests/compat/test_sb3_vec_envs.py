@@ -1,6 +1,8 @@
 """Agents train in SB3's vector environments, with its normalisation, and go on after saving and loading."""
 
+import os
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule
 from stable_baselines3.common.vec_env import (
     DummyVecEnv,
     SubprocVecEnv,
+    VecEnvWrapper,
     VecFrameStack,
     VecMonitor,
     VecNormalize,
@@ -176,3 +179,104 @@ def test_training_by_episodes_as_sb3_counts_them():
     agent.learn(40, callback=lambda locals_, globals_: updates.append(agent._n_updates) or True)
     assert updates == [0] * 20 + [10] * 10 + [20] * 10, "two episodes are ten steps, and as many updates"
     assert agent._n_updates == 30
+
+
+def test_vec_normalize_is_found_inside_other_wrappers_and_originals_are_stored():
+    inner = VecNormalize(DummyVecEnv([Corridor] * 2))
+    agent = MPDQN("MlpPolicy", VecMonitor(inner), **SETTINGS).learn(40)
+    assert agent.get_vec_normalize_env() is inner and agent.scale_observations is False
+    rows, layout = agent.replay_buffer.rows[:40], agent.row
+    np.testing.assert_array_equal(np.sort(np.unique(rows[:, layout.places["s"]])), np.arange(5))
+    np.testing.assert_allclose(rows[:, layout.places["s2"]], rows[:, layout.places["s"]] + 1, rtol=1e-6)
+    np.testing.assert_array_equal(rows[:, layout.places["r"]], np.ones((40, 1)))
+
+
+def test_rewards_alone_may_be_normalised_inside_a_wrapper_that_changes_observations():
+    env = VecFrameStack(VecNormalize(DummyVecEnv([Corridor] * 2), norm_obs=False), n_stack=2)
+    agent = MPDQN("MlpPolicy", env, scale_observations=False, **SETTINGS).learn(40)
+    rows, layout = agent.replay_buffer.rows[:40], agent.row
+    s, s2 = rows[:, layout.places["s"]], rows[:, layout.places["s2"]]
+    np.testing.assert_array_equal(s2, np.stack([s[:, 1], s[:, 1] + 1], axis=1))
+    np.testing.assert_array_equal(rows[:, layout.places["r"]], np.ones((40, 1)))
+
+
+class Negated(VecEnvWrapper):
+    def reset(self):
+        return -self.venv.reset()
+
+    def step_wait(self):
+        observations, *rest = self.venv.step_wait()
+        return -observations, *rest
+
+
+def test_normalised_observations_that_another_wrapper_changes_are_refused():
+    stacked = VecFrameStack(VecNormalize(DummyVecEnv([Corridor])), n_stack=2)
+    with pytest.raises(ValueError, match="put VecNormalize around that wrapper"):
+        MPDQN("MlpPolicy", stacked, **SETTINGS)
+    negated = Negated(VecNormalize(DummyVecEnv([lambda: Numbered(3)])))
+    agent = MPDQN("MlpPolicy", negated, **SETTINGS)
+    agent.environments.normalization.vec_normalize.obs_rms.mean += 1
+    with pytest.raises(ValueError, match="a wrapper around it changes them"):
+        agent.learn(10)
+
+
+def test_a_reward_beyond_float32_is_seen_before_it_is_normalised():
+    class Huge(Corridor):
+        def step(self, action):
+            observation, reward, *rest = super().step(action)
+            return observation, 1e39 if self.total == 7 else reward, *rest
+
+    agent = MPDQN("MlpPolicy", VecNormalize(SubprocVecEnv([Huge] * 2, start_method="fork")), **SETTINGS)
+    with pytest.raises(ValueError, match=r"\(number 0\) returned the reward (inf|1e\+39), .* at step 13"):
+        agent.learn(40)
+    assert len(agent.replay_buffer) == 12
+    agent.env.close()
+
+
+class Ending(Corridor):
+    """Its process ends in a step, or in the reset after it."""
+
+    def __init__(self, where):
+        super().__init__()
+        self.where = where
+
+    def step(self, action):
+        if self.where == "step" and self.total == 6:
+            os._exit(3)
+        return super().step(action)
+
+    def reset(self, *, seed=None, options=None):
+        if self.where == "reset" and self.total == 5:
+            raise OSError("disk")
+        return super().reset(seed=seed)
+
+
+@pytest.mark.parametrize("where", ["step", "reset"])
+@pytest.mark.parametrize("index", [0, 1])
+def test_the_end_of_a_process_is_told_at_once_in_every_learn_until_other_environments_come(index, where):
+    """Forked processes hold the later ones' pipes open, so that the end of a later one is not seen in its pipe."""
+    made = [Corridor, Corridor, Corridor]
+    made[index] = partial(Ending, where)
+    env = SubprocVecEnv(made, start_method="fork")
+    agent = MPDQN("MlpPolicy", env, **SETTINGS)
+    lost = rf"\(number {index}\) is lost: the process in which it ran has ended with exit code .*set_env"
+    with pytest.raises(RuntimeError, match=lost):
+        agent.learn(60)
+    with pytest.raises(RuntimeError, match=lost):
+        agent.learn(10, reset_num_timesteps=False)
+    env.close()
+    before = agent.num_timesteps
+    agent.set_env(DummyVecEnv([Corridor]))
+    assert agent.learn(4, reset_num_timesteps=False).num_timesteps == before + 4
+
+
+def test_an_interrupted_reset_of_other_processes_leaves_no_stale_answers():
+    env = SubprocVecEnv([partial(Numbered, label) for label in range(2)], start_method="fork")
+    agent = MPDQN("MlpPolicy", env, scale_observations=False, **SETTINGS).learn(6)
+    for remote in env.remotes:  # a reset, and then, Ctrl-C
+        remote.send(("reset", (None, {})))
+    agent.environments.observations, agent.environments._adapter._processes.resetting = None, True
+    agent.learn(6, reset_num_timesteps=False)
+    rows, layout = agent.replay_buffer.rows[:12], agent.row
+    np.testing.assert_array_equal(rows[:, layout.places["s2"]][:, 2], rows[:, layout.places["s"]][:, 2] + 1)
+    env.close()

@@ -220,7 +220,7 @@ def test_an_agent_moves_from_several_environments_to_one_and_back(tmp_path):
 def test_an_error_in_one_of_several_environments_stops_before_it_is_stored():
     envs = SyncVectorEnv([Corridor, partial(Corridor, broken_step=4)])
     agent = MPDQN("MlpPolicy", envs, learning_starts=1000, **SMALL)
-    with pytest.raises(ValueError, match=r"Corridor returned the reward \[ 1. nan\] at step 7"):
+    with pytest.raises(ValueError, match=r"Corridor \(number 1\) returned the reward nan,.* at step 7"):
         agent.learn(50)
     assert len(agent.replay_buffer) == agent.num_timesteps == 6
     agent.learn(10, reset_num_timesteps=False)
