@@ -13,7 +13,14 @@ from pamdp_agents.base.environment_bound import EnvironmentBound
 from pamdp_agents.checks import check_integer
 from pamdp_agents.environments.adapter import Environment
 from pamdp_agents.environments.canonical import check_state
-from pamdp_agents.files.agent_file import AgentFile, group_by_network, read_entries, read_objects, read_spaces, read_widest_range
+from pamdp_agents.files.agent_file import (
+    AgentFile,
+    group_by_network,
+    read_entries,
+    read_objects,
+    read_spaces,
+    read_widest_range,
+)
 from pamdp_agents.files.archive import Archive, SavedFileError, versions
 from pamdp_agents.learning import parameters
 from pamdp_agents.learning.learner import SEEDS, Learner

@@ -108,7 +108,9 @@ def read_widest_range(archive: Archive) -> float | None:
     """
     widest_range = archive.data.get("widest_range")
     if widest_range is not None and (not isinstance(widest_range, float | int) or not widest_range > 0):
-        raise SavedFileError(f"widest_range must be a number above 0 or null, got {widest_range!r}: the file is damaged")
+        raise SavedFileError(
+            f"widest_range must be a number above 0 or null, got {widest_range!r}: the file is damaged"
+        )
     return widest_range
 
 

@@ -69,7 +69,9 @@ def space_from_json(data: dict[str, Any]) -> spaces.Space:
         if kind == "Dict":
             return spaces.Dict([(key, space_from_json(part)) for key, part in data["spaces"]])
         if kind == "SharedParameters":
-            return SharedParameters(*(space_from_json(part) for part in data["spaces"]), data["parameter_mask"])
+            discrete, box = (space_from_json(part) for part in data["spaces"])
+            assert isinstance(discrete, spaces.Discrete) and isinstance(box, spaces.Box)
+            return SharedParameters(discrete, box, data["parameter_mask"])
         if kind in ("Tuple", "OneOf"):
             return getattr(spaces, kind)([space_from_json(part) for part in data["spaces"]])
     except SavedFileError:

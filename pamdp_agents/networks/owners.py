@@ -44,7 +44,9 @@ class Owners:
         if min(self.sizes) == self.largest:
             return tf.reshape(rows, (self.n_actions, self.largest, -1))
         parts = tf.split(rows, self.sizes)
-        padded = [tf.pad(part, [[0, self.largest - size], [0, 0]]) for part, size in zip(parts, self.sizes, strict=True)]
+        padded = [
+            tf.pad(part, [[0, self.largest - size], [0, 0]]) for part, size in zip(parts, self.sizes, strict=True)
+        ]
         return tf.stack(padded)
 
     def per_action_in_numpy(self, rows: Array) -> Array:

@@ -171,7 +171,7 @@ def _keys_of_boxes(space: spaces.Space[Any]) -> list[Any] | None:
         return None
     others = {key: part for key, part in parts.items() if not isinstance(part, spaces.Discrete) or part.n == 1}
     if len(others) == 1:
-        [(key, inner)] = others.items()
+        [inner] = others.values()
         if nested.parts(inner):
             return list(inner) if isinstance(inner, spaces.Dict) else None
     return list(others) if isinstance(space, spaces.Dict) else None

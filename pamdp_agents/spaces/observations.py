@@ -75,9 +75,9 @@ class ObservationTransform:
                 )
             if isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete) and spaces.flatdim(leaf) > MOST_VALUES:
                 raise ValueError(
-                    f"observation_space{path} is {leaf}, which as a one-hot vector has {spaces.flatdim(leaf):,} numbers. "
-                    "Wrap the environment, for example in gymnasium.wrappers.TransformObservation, to give the number "
-                    "itself in a Box."
+                    f"observation_space{path} is {leaf}, which as a one-hot vector has {spaces.flatdim(leaf):,} "
+                    "numbers. Wrap the environment, for example in gymnasium.wrappers.TransformObservation, to give "
+                    "the number itself in a Box."
                 )
         bounds = [_bounds(leaf) for _, leaf in self._leaves]
         self.shapes = [_shape(leaf) for _, leaf in self._leaves]

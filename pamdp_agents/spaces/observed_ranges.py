@@ -38,8 +38,8 @@ def warn_of_unseen(transform: ObservationTransform, rows: NDArray[np.float32]) -
         seen = (np.array([lowest[i], highest[i]]) + 1) / 2 * (high - low) + low
         warn_user(
             f"{_named(transform, vanishing)} of the observation hardly changes once it is scaled from its bounds to "
-            f"[-1, 1], and the networks will hardly see it: {_named(transform, i)} has the bounds {low:g} and {high:g}, "
-            f"and the first {len(rows)} observations lie between {seen[0]:.6g} and {seen[1]:.6g}. Give the "
+            f"[-1, 1], and the networks will hardly see it: {_named(transform, i)} has the bounds {low:g} and "
+            f"{high:g}, and the first {len(rows)} observations lie between {seen[0]:.6g} and {seen[1]:.6g}. Give the "
             "environment's observation_space the bounds that are met, or infinite ones (such components are not "
             "scaled); or switch scaling off with scale_observations=False."
         )
@@ -47,11 +47,11 @@ def warn_of_unseen(transform: ObservationTransform, rows: NDArray[np.float32]) -
     if large.any():
         i = int(large.argmax())
         warn_user(
-            f"{_named(transform, large)} of the observation is not scaled, for bounds more than {WIDEST_RANGE:.0f} apart "
-            f"count as none, and has large values, which networks learn badly from: {_named(transform, i)} has the "
-            f"bounds {transform.low[i]:g} and {transform.high[i]:g}, and the first {len(rows)} observations lie between "
-            f"{lowest[i]:.6g} and {highest[i]:.6g}. Give the environment's observation_space the bounds that are met, "
-            "or scale the observation in the environment."
+            f"{_named(transform, large)} of the observation is not scaled, for bounds more than {WIDEST_RANGE:.0f} "
+            f"apart count as none, and has large values, which networks learn badly from: {_named(transform, i)} has "
+            f"the bounds {transform.low[i]:g} and {transform.high[i]:g}, and the first {len(rows)} observations lie "
+            f"between {lowest[i]:.6g} and {highest[i]:.6g}. Give the environment's observation_space the bounds that "
+            "are met, or scale the observation in the environment."
         )
 
 

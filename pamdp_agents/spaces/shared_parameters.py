@@ -46,4 +46,3 @@ class SharedParameters(spaces.Tuple):
     def __repr__(self) -> str:
         discrete, box = self.spaces
         return f"SharedParameters({discrete}, {box}, parameter_mask of shape {self.parameter_mask.shape})"
-
