@@ -40,9 +40,11 @@ class _ParameterizedActionWrapper(gym.ActionWrapper[Any, Any, Any], gym.utils.Re
 class HybridActionWrapper(_ParameterizedActionWrapper):
     """Presents any parameterised action space as `Tuple(Discrete(K), Tuple(Box × K))`.
 
-    The boxes are 1-D float32, the k-th holds the parameters of discrete action k in the environment's units.
-    `ParameterizedActionSpace` says which layouts are understood and what the arguments mean; only one Box for
-    several discrete actions needs one of them.
+    The boxes are 1-D float32, the k-th holds the parameters of discrete action k in the environment's units. Where
+    `parameter_mask` gives a coordinate to several actions, there is one Box for all, and the space is a
+    `pamdp_agents.spaces.SharedParameters`: a `Tuple(Discrete(K), Box)` that knows the mask, so that agents have each
+    shared parameter once. `ParameterizedActionSpace` says which layouts are understood and what the arguments mean;
+    needed is one of them where the space does not tell whose the boxes are.
 
     Args:
         env: The environment.
@@ -58,15 +60,17 @@ class HybridActionWrapper(_ParameterizedActionWrapper):
         self._outer = ParameterizedActionSpace(self._inner.canonical_space)
         return self._outer.space
 
-    def action(self, action: tuple[int, tuple[NDArray[np.float32], ...]]) -> Any:
-        """Returns the wrapped environment's action for `(k, (x_0, …, x_{K−1}))`.
+    def action(self, action: tuple[int, Any]) -> Any:
+        """Returns the wrapped environment's action for `(k, (x_0, …, x_{K−1}))`, or `(k, x)` of shared parameters.
+
+        The coordinates that action k does not use are in the middle of their range, if there is a `parameter_mask`.
 
         Raises:
             ValueError: `action` is not in `action_space`.
         """
         return self._inner.compose(*self._outer.decompose(action))
 
-    def reverse_action(self, action: Any) -> tuple[int, tuple[NDArray[np.float32], ...]]:
+    def reverse_action(self, action: Any) -> tuple[int, Any]:
         """Returns the action of `action_space` for one of the wrapped environment's.
 
         Parameters that the wrapped environment's action does not carry are in the middle of their range.

@@ -204,7 +204,7 @@ def test_batched_actions_reach_a_vector_environment_unchanged() -> None:
         spaces.Discrete(3, start=2),
         spaces.Box(-1.0, 1.0, (2,)),
         Corridor.action_space,
-        spaces.Dict(kind=spaces.Discrete(2), left=spaces.Box(0, 1, (1,)), right=spaces.Box(0, 1, (2,), np.float64)),
+        spaces.Dict(kind=spaces.Discrete(2), x0=spaces.Box(0, 1, (1,)), x1=spaces.Box(0, 1, (2,), np.float64)),
         spaces.OneOf([spaces.Box(0, 1, (2,)), spaces.Discrete(1)]),
     ],
     ids=lambda space: type(space).__name__,

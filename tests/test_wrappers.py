@@ -1,5 +1,8 @@
 """The action wrappers over real environments: our own tiny ones and the bundled Platform."""
 
+import copy
+import pickle
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -7,7 +10,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, OneOf, Tuple
 from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import TransformAction
 
-from pamdp_agents.spaces import ParameterizedActionSpace
+from pamdp_agents.spaces import ParameterizedActionSpace, SharedParameters
 from pamdp_agents.wrappers import FlattenHybridAction, HybridActionWrapper
 
 PLATFORM = "pamdp_envs:pamdp/Platform-v0"
@@ -44,7 +47,9 @@ ENVIRONMENTS = [
     (Tuple((Discrete(2, start=1), RUN, KICK)), {}),
     (Tuple((Discrete(3), KICK)), {"parameter_sizes": (1, 0, 1)}),
     (Tuple((Discrete(3), KICK)), {"parameter_mask": np.array([[1, 1], [0, 1], [0, 0]], bool)}),
-    (Dict(kick=KICK, run=RUN, which=Discrete(2)), {}),
+    (Dict(kick=KICK, run=RUN, which=Discrete(2)), {"parameter_sizes": (2, 1)}),
+    (Dict(kick=KICK, run=RUN, which=Discrete(2)), {"parameter_mask": [[1, 0, 1], [1, 1, 0]]}),
+    (Dict(params_0=KICK, params_1=RUN, which=Discrete(2)), {}),
     (OneOf((RUN, KICK, Discrete(1))), {}),
     (Discrete(3, start=-1), {}),
     (KICK, {}),
@@ -88,7 +93,7 @@ def test_wrapped_environments_pass_gymnasiums_checker(wrapper, space, arguments)
 
 
 def test_hybrid_wrapper_presents_boxes_in_the_environments_units():
-    env = HybridActionWrapper(Recorder(Dict(kick=KICK, run=RUN, which=Discrete(2, start=4))))
+    env = HybridActionWrapper(Recorder(Dict(kick=KICK, run=RUN, which=Discrete(2, start=4))), (2, 1))
     kick = Box(f32(0, -10), f32(100, 10))
     assert env.action_space == Tuple((Discrete(2), Tuple((kick, RUN))))
     env.reset()
@@ -100,17 +105,37 @@ def test_hybrid_wrapper_presents_boxes_in_the_environments_units():
     assert taken["run"].tolist() == [12]
 
 
-def test_hybrid_wrapper_with_a_mask_writes_the_copy_of_the_action_taken():
+def test_hybrid_wrapper_with_a_mask_has_a_shared_coordinate_once():
     mask = [[True, True], [False, True]]
     env = HybridActionWrapper(Recorder(Tuple((Discrete(2), KICK))), parameter_mask=mask)
-    assert [box.shape for box in env.action_space[1]] == [(2,), (1,)]
+    assert env.action_space == SharedParameters(Discrete(2), Box(f32(0, -10), f32(100, 10)), mask)
     env.reset()
-    env.step((1, (f32(20, 3), f32(-7))))
+    env.step((1, f32(20, -7)))
     [(k, values)] = env.unwrapped.taken
     assert k == 1
-    assert values.tolist() == [50, -7]
-    k, (both, one) = env.reverse_action((1, np.array([99.0, -7.0])))
-    assert (k, both.tolist(), one.tolist()) == (1, [50, 0], [-7])
+    assert values.tolist() == [50, -7]  # the first coordinate is not action 1's: the middle
+    k, both = env.reverse_action((1, np.array([99.0, -7.0])))
+    assert (k, both.tolist()) == (1, [50, -7])
+    assert HybridActionWrapper(env).action_space == env.action_space
+    flat = FlattenHybridAction(env)
+    assert flat.action_space.shape == (4,)
+    k, values = flat.action(f32(1, 0, 0.5, 0.5))
+    assert (k, values.tolist()) == (0, [75, 5])
+
+
+def test_a_mask_that_shares_nothing_gives_each_action_its_box():
+    env = HybridActionWrapper(Recorder(Tuple((Discrete(2), KICK))), parameter_mask=[[False, True], [True, False]])
+    assert env.action_space == Tuple((Discrete(2), Tuple((Box(-10, 10, (1,)), Box(0, 100, (1,))))))
+
+
+def test_vector_environments_and_copies_keep_what_is_shared():
+    make = lambda: HybridActionWrapper(Recorder(Tuple((Discrete(2), KICK))), parameter_mask=[[1, 1], [0, 1]])  # noqa: E731
+    envs = gym.vector.SyncVectorEnv([make, make])
+    assert envs.single_action_space == make().action_space
+    assert copy.deepcopy(envs.single_action_space) == make().action_space
+    assert pickle.loads(pickle.dumps(envs.single_action_space)) == make().action_space
+    envs.reset(seed=0)
+    envs.step(envs.action_space.sample())
 
 
 def test_hybrid_wrapper_names_an_action_outside_its_space():

@@ -24,4 +24,4 @@ class MPDQN(PDQN):
 
     def make_critic(self, **arguments: Any) -> keras.Model:
         """Returns the multi-pass Q-network."""
-        return MultiPassQ(self.observation_transform.size, self.parameterized_space.parameter_sizes, **arguments)
+        return MultiPassQ(self.observation_transform.size, self.parameterized_space.mask, **arguments)

@@ -51,7 +51,7 @@ class PADDPG(ActorCriticAgent):
     def make_critic(self, **arguments: Any) -> keras.Model:
         """Returns the critic: a Q-network of one output on the observation, the scores and the parameters."""
         space = self.parameterized_space
-        return JointQ(self.observation_transform.size, [space.n + space.parameter_size], **arguments)
+        return JointQ(self.observation_transform.size, np.ones((1, space.n + space.parameter_size)), **arguments)
 
     def output_mask(self) -> np.ndarray:
         """Returns which of the actor's outputs belong to which discrete action, bool [K, K + P]."""

@@ -70,7 +70,7 @@ class PDQN(ActorCriticAgent):
 
     def make_critic(self, **arguments: Any) -> keras.Model:
         """Returns the Q-network, which is also called for the values of given actions only."""
-        return JointQ(self.observation_transform.size, self.parameterized_space.parameter_sizes, **arguments)
+        return JointQ(self.observation_transform.size, self.parameterized_space.mask, **arguments)
 
     def act(self, networks: Networks, observations: Any) -> Decision:
         """Returns the action of the highest value, with the actor's parameters."""

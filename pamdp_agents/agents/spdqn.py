@@ -23,4 +23,4 @@ class SPDQN(PDQN):
 
     def make_critic(self, **arguments: Any) -> keras.Model:
         """Returns the separate Q-networks, as one model."""
-        return SplitQ(self.observation_transform.size, self.parameterized_space.parameter_sizes, **arguments)
+        return SplitQ(self.observation_transform.size, self.parameterized_space.mask, **arguments)

@@ -68,8 +68,9 @@ class CommonSettings(AgentArguments, kw_only=False):
     )
     scale_observations: bool | list[str] = setting(
         default=True,
-        text="""Scale observations to [−1, 1] from the observation space's finite bounds; or a list of those keys of a
-        Dict that are to be scaled. What `VecNormalize` normalises is never scaled.""",
+        text="""Scale observations to [−1, 1] from the observation space's finite bounds, of which those further apart
+        than 2**24 count as none; or a list of those keys of a Dict that are to be scaled. What `VecNormalize`
+        normalises is never scaled.""",
         kind=Kind(lambda name, value: value if isinstance(value, list) else check_bool(name, value)),
         kw_only=True,
     )

@@ -18,6 +18,7 @@ from pamdp_agents.environments.vec_normalize import check_outer_wrappers, find_v
 from pamdp_agents.files.space_json import space_to_json
 from pamdp_agents.learning.learner import SEEDS
 from pamdp_agents.spaces import ObservationTransform, ParameterizedActionSpace
+from pamdp_agents.spaces.observations import WIDEST_RANGE
 
 
 class EnvironmentBound(CommonSettings):
@@ -28,6 +29,8 @@ class EnvironmentBound(CommonSettings):
         action_space: The environment's action space.
         observation_transform: Flattens and scales observations.
         parameterized_space: Converts between canonical actions and the environment's.
+        widest_range: Observations whose bounds are further apart are not scaled; None, for all finite ones, in an
+            agent of an older file.
         n_envs: Number of environments.
         is_set_up: Whether the agent has spaces, and what depends on them.
     """
@@ -38,6 +41,7 @@ class EnvironmentBound(CommonSettings):
         """Readies what a constructor readies besides settings."""
         super().begin()
         self.n_envs = 1
+        self.widest_range: float | None = WIDEST_RANGE
         # Made by `set_up`; annotated here, for an annotation in the class would be a setting.
         self.observation_space: gym.Space
         self.action_space: gym.Space
@@ -75,7 +79,7 @@ class EnvironmentBound(CommonSettings):
         for space in (observation_space, action_space):
             space_to_json(space)  # what cannot be saved is refused now, not after training
         self.parameterized_space = ParameterizedActionSpace(action_space)
-        self.observation_transform = ObservationTransform(observation_space, scale=self.scale_observations)
+        self.observation_transform = ObservationTransform(observation_space, self.scale_observations, self.widest_range)
         self.set_random_seed(self.seed)
         self.build()
         self.is_set_up = True

@@ -27,6 +27,7 @@ from pamdp_agents.learning.train_state import Call, Result, TrainState, UpdateRu
 from pamdp_agents.logger import Logger
 from pamdp_agents.networks.models import FlatNetwork
 from pamdp_agents.schedules import Schedule
+from pamdp_agents.spaces.observed_ranges import ENOUGH, MOST, warn_of_unseen
 from pamdp_agents.training.trainee import Round
 
 MOST_UPDATES = 64  # in one call, where their number varies: that many batches are copied, whatever the number
@@ -88,6 +89,7 @@ class OffPolicyAgent(Agent, ReplaySettings):
         self.row: TransitionLayout
         self.explorer: EpsilonGreedy
         self.replay_buffer: ReplayBuffer
+        self._saw_observations = False  # whether they have been looked at, see `note_updates`
         self._metrics: list[tuple[int, Any]] = []  # numbers of updates and their mean metrics
         super().begin()
 
@@ -253,6 +255,10 @@ class OffPolicyAgent(Agent, ReplaySettings):
 
     def note_updates(self, metrics: list[tuple[int, Any]]) -> None:
         """Takes note of updates made: numbers of them and their mean metrics."""
+        if not self._saw_observations and len(self.replay_buffer) >= ENOUGH:
+            self._saw_observations = True
+            stored = self.replay_buffer.rows[: min(len(self.replay_buffer), MOST), self.row.places["s"]]
+            warn_of_unseen(self.observation_transform, stored)
         self._metrics = metrics
         self.progress.n_updates += sum(updates for updates, _ in metrics)
         self.forget_weights()

@@ -14,7 +14,14 @@ from pamdp_agents.base.environment_bound import EnvironmentBound
 from pamdp_agents.checks import check_integer
 from pamdp_agents.environments.adapter import Environment
 from pamdp_agents.environments.canonical import check_state
-from pamdp_agents.files.agent_file import AgentFile, group_by_network, read_entries, read_objects, read_spaces
+from pamdp_agents.files.agent_file import (
+    AgentFile,
+    group_by_network,
+    read_entries,
+    read_objects,
+    read_spaces,
+    read_widest_range,
+)
 from pamdp_agents.files.archive import Archive, SavedFileError, versions
 from pamdp_agents.learning import parameters
 from pamdp_agents.learning.learner import SEEDS, Learner
@@ -116,6 +123,7 @@ class Saved(EnvironmentBound):
             arrays=arrays,
             objects=objects,
             replay_buffer=self.replay_state() if "replay_buffer" in included else None,
+            widest_range=self.widest_range,
         ).write(path)
 
     @classmethod
@@ -228,6 +236,7 @@ class Saved(EnvironmentBound):
 
     def _restore(self, archive: Archive) -> None:
         """Fills an agent that has only settings with what the file holds; raises anything if the file is damaged."""
+        self.widest_range = read_widest_range(archive)
         self.set_up(*read_spaces(archive))
         self.set_parameters(group_by_network(archive.arrays))
         self.restore_progress(archive.data["progress"])

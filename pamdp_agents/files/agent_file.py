@@ -39,6 +39,7 @@ class AgentFile:
         arrays: Its weights (`"group:name"`) and where its environments stand.
         objects: Settings that JSON cannot hold.
         replay_buffer: Its replay buffer, or None.
+        widest_range: Observations whose bounds are further apart are not scaled; None: they all are.
     """
 
     agent: str
@@ -50,6 +51,7 @@ class AgentFile:
     arrays: dict[str, np.ndarray]
     objects: dict[str, Any] = field(default_factory=dict)
     replay_buffer: dict[str, np.ndarray] | None = None
+    widest_range: float | None = None
 
     def write(self, path: str | os.PathLike | IO[bytes]) -> None:
         """Writes the file, whole or not at all.
@@ -68,6 +70,7 @@ class AgentFile:
             "observation_space": space_to_json(self.observation_space),
             "action_space": space_to_json(self.action_space),
             "progress": self.progress,
+            "widest_range": self.widest_range,
         }
         objects = pickle_objects(self.objects) if self.objects else None
         content = Archive(data, self.arrays, self.replay_buffer, objects).to_bytes()
@@ -95,6 +98,20 @@ def read_spaces(archive: Archive) -> tuple[gym.Space, gym.Space]:
         SavedFileError: They are damaged.
     """
     return space_from_json(archive.data["observation_space"]), space_from_json(archive.data["action_space"])
+
+
+def read_widest_range(archive: Archive) -> float | None:
+    """Returns how far apart the bounds of scaled observations may be; None, for all finite ones, in older files.
+
+    Raises:
+        SavedFileError: It is no such number.
+    """
+    widest_range = archive.data.get("widest_range")
+    if widest_range is not None and (not isinstance(widest_range, float | int) or not widest_range > 0):
+        raise SavedFileError(
+            f"widest_range must be a number above 0 or null, got {widest_range!r}: the file is damaged"
+        )
+    return widest_range
 
 
 def read_objects(archive: Archive, path: Any, replaced: Mapping[str, Any], trust: bool) -> dict[str, Any]:

@@ -160,6 +160,14 @@ def _check_float32(agent: Exportable) -> None:
             )
 
 
+def _whose(actions: ParameterizedActionSpace, k: int) -> dict[str, Any]:
+    """Which parameters are an action's: from where to where, or where actions share some, their numbers."""
+    if actions.shared:
+        return {"parameter_indices": np.flatnonzero(actions.mask[k]).tolist()}
+    stop = sum(actions.parameter_sizes[: k + 1])
+    return {"parameters": [stop - actions.parameter_sizes[k], stop]}
+
+
 def _describe(agent: Exportable, inputs: list[Input]) -> dict[str, Any]:
     """What a reader needs to call the function and to take its outputs apart, as JSON can hold it."""
     actions, boxes, stop = agent.parameterized_space, [], 0
@@ -174,9 +182,7 @@ def _describe(agent: Exportable, inputs: list[Input]) -> dict[str, Any]:
             {"name": each.name, "path": each.path, "shape": list(each.leaf.shape or ()), "dtype": str(each.dtype)}
             for each in inputs
         ],
-        "actions": [
-            {"action": actions.start + k, "parameters": actions.offsets[k : k + 2].tolist()} for k in range(actions.n)
-        ],
+        "actions": [{"action": actions.start + k} | _whose(actions, k) for k in range(actions.n)],
         "boxes": boxes,
         "low": actions.low.tolist(),
         "high": actions.high.tolist(),

@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium import spaces
 
 from pamdp_agents.files.archive import SavedFileError
+from pamdp_agents.spaces import SharedParameters
 
 
 def space_to_json(space: spaces.Space) -> dict[str, Any]:
@@ -37,6 +38,9 @@ def space_to_json(space: spaces.Space) -> dict[str, Any]:
         return {"type": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(space.n)}
     if isinstance(space, spaces.Dict):
         return {"type": "Dict", "spaces": [[key, space_to_json(part)] for key, part in space.spaces.items()]}
+    if isinstance(space, SharedParameters):
+        parts = [space_to_json(part) for part in space.spaces]
+        return {"type": "SharedParameters", "spaces": parts, "parameter_mask": space.parameter_mask.tolist()}
     if isinstance(space, spaces.Tuple | spaces.OneOf):
         return {"type": type(space).__name__, "spaces": [space_to_json(part) for part in space.spaces]}
     raise TypeError(f"{type(space).__name__} spaces cannot be saved: {space}")
@@ -64,6 +68,10 @@ def space_from_json(data: dict[str, Any]) -> spaces.Space:
             return spaces.MultiBinary(data["n"])
         if kind == "Dict":
             return spaces.Dict([(key, space_from_json(part)) for key, part in data["spaces"]])
+        if kind == "SharedParameters":
+            discrete, box = (space_from_json(part) for part in data["spaces"])
+            assert isinstance(discrete, spaces.Discrete) and isinstance(box, spaces.Box)
+            return SharedParameters(discrete, box, data["parameter_mask"])
         if kind in ("Tuple", "OneOf"):
             return getattr(spaces, kind)([space_from_json(part) for part in data["spaces"]])
     except SavedFileError:

@@ -83,15 +83,6 @@ def add_few(h: tf.Tensor, own_x: tf.Tensor, own_kernel: tf.Tensor) -> tuple[tf.T
     return h, gradient
 
 
-def per_action(rows: tf.Tensor, sizes: Sequence[int]) -> tf.Tensor:
-    """Splits rows [P, ...] into [K, max m_k, ...], padded with zeros where an action has fewer parameters."""
-    largest = max(sizes)
-    if min(sizes) == largest:
-        return tf.reshape(rows, (len(sizes), largest, -1))
-    parts = tf.split(rows, sizes)
-    return tf.stack([tf.pad(part, [[0, largest - size], [0, 0]]) for part, size in zip(parts, sizes, strict=True)])
-
-
 def dense(h: Array, kernel: Array, bias: Array) -> Array:
     """Returns h @ kernel + bias, with one array less on the way."""
     output = h @ kernel

@@ -6,13 +6,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from pamdp_agents.networks import layers
 from pamdp_agents.networks.activations import Array, get_activation
 from pamdp_agents.networks.features import FeaturesExtractor
 from pamdp_agents.networks.initializers import UNIFORM_FAN_IN, Initializer, get_initializer
-from pamdp_agents.networks.layers import OutputLayer, add_few, affine, dense, hidden_layers, per_action
+from pamdp_agents.networks.layers import OutputLayer, add_few, affine, dense, hidden_layers
 from pamdp_agents.networks.models import NumPyModel
+from pamdp_agents.networks.owners import Owners
 
 
 class JointQ(NumPyModel):
@@ -20,7 +22,8 @@ class JointQ(NumPyModel):
 
     Args:
         n_observations: Size of the observation.
-        parameter_sizes: m_k, the number of parameters of each discrete action.
+        parameter_mask: bool [K, P], which parameters belong to which discrete action. Where no parameter belongs to
+            several, those of action 0 come first, then those of action 1, and so on.
         net_arch: Units of each hidden layer; at least one.
         activation_fn: Activation of the hidden layers.
         output_initializer: Initialiser of the output layer's kernel; default uniform ±1/√fan_in.
@@ -30,7 +33,7 @@ class JointQ(NumPyModel):
     def __init__(
         self,
         n_observations: int,
-        parameter_sizes: Sequence[int],
+        parameter_mask: ArrayLike,
         net_arch: Sequence[int] = (256,),
         activation_fn: str | Callable = "relu",
         output_initializer: Initializer | None = None,
@@ -39,10 +42,10 @@ class JointQ(NumPyModel):
         activation = get_activation(activation_fn)
         super().__init__("q", activation, features_extractor)
         self.n_features = n_observations if features_extractor is None else features_extractor.n_features
-        self.parameter_sizes = tuple(parameter_sizes)
+        self.owners = Owners(parameter_mask)
         self.hidden = hidden_layers(net_arch, activation)
         self.out = OutputLayer(
-            len(self.parameter_sizes),
+            self.owners.n_actions,
             kernel_initializer=get_initializer(output_initializer or UNIFORM_FAN_IN),
             name="output",
         )
@@ -50,7 +53,7 @@ class JointQ(NumPyModel):
 
     def build_layers(self) -> None:
         """Creates the weights: kernels [in, out], the first with the features' rows before the parameters'."""
-        width = self.n_features + sum(self.parameter_sizes)
+        width = self.n_features + self.owners.n_parameters
         for layer in (*self.hidden, self.out):
             layer.build((None, width))
             width = layer.units
@@ -59,7 +62,7 @@ class JointQ(NumPyModel):
     def call(self, observation: tf.Tensor, x: tf.Tensor, k: tf.Tensor | None = None) -> tf.Tensor:
         """Maps observations [n, n_observations] and parameters [n, P] to values [n, K]; for actions k [n], to [n]."""
         h = self.features(observation)
-        if sum(self.parameter_sizes):  # TFLite concatenates wrongly with an array of size 0
+        if self.owners.n_parameters:  # TFLite concatenates wrongly with an array of size 0
             h = tf.concat([h, x], 1)
         for layer in (*self.hidden, self.out):
             h = layer(h)
@@ -88,18 +91,17 @@ class MultiPassQ(JointQ):
     def call(self, observation: tf.Tensor, x: tf.Tensor, k: tf.Tensor | None = None) -> tf.Tensor:
         """Maps observations [n, n_observations] and parameters [n, P] to values [n, K]; for actions k [n], to [n]."""
         first, *others = self.hidden
-        n, sizes = self.n_features, self.parameter_sizes
+        n, owners = self.n_features, self.owners
         if k is not None:
-            owner = np.repeat(np.arange(len(sizes)), sizes)
-            return super().call(observation, x * tf.cast(owner == k[:, None], x.dtype), k)
+            return super().call(observation, owners.of_the_taken(x, k), k)
         # Axes [K, n, units], the passes first: every product is a plain batched matrix product, without transposes.
         h = affine(self.features(observation), first.kernel[:n], first.bias)[None]
-        if sum(sizes):
-            own_x, own_kernel = per_action(tf.transpose(x), sizes), per_action(first.kernel[n:], sizes)
-            few = max(sizes) <= layers.NARROW
+        if owners.n_parameters:
+            own_x, own_kernel = owners.per_action(tf.transpose(x)), owners.per_action(first.kernel[n:])
+            few = owners.largest <= layers.NARROW
             h = add_few(h, own_x, own_kernel) if few else h + tf.matmul(own_x, own_kernel, transpose_a=True)
         else:
-            h = tf.repeat(h, len(sizes), axis=0)
+            h = tf.repeat(h, owners.n_actions, axis=0)
         h = first.activation(h)
         for layer in others:
             h = layer(h)
@@ -108,15 +110,19 @@ class MultiPassQ(JointQ):
 
     def numpy_call(self, weights: Sequence[Array], observation: Array, x: Array) -> Array:
         """Returns the same in NumPy; the axis of the actions comes first, so that every product is one BLAS call."""
-        activation, n, sizes = self._require_numpy(), self.n_features, self.parameter_sizes
+        activation, n, owners = self._require_numpy(), self.n_features, self.owners
         kernel, bias, *others = weights
-        h = np.empty((len(sizes), len(observation), kernel.shape[1]), np.float32)
-        start = 0
-        for k, size in enumerate(sizes):
-            own_x, own_kernel = x[:, start : start + size], kernel[n + start : n + start + size]
-            # For one parameter, an outer product, which NumPy multiplies faster than BLAS.
-            (np.multiply if size == 1 else np.matmul)(own_x, own_kernel, out=h[k])
-            start += size
+        h = np.empty((owners.n_actions, len(observation), kernel.shape[1]), np.float32)
+        if owners.shared:
+            masked = (owners.mask[:, None] * x).reshape(-1, owners.n_parameters)
+            np.matmul(masked, kernel[n:], out=h.reshape(len(masked), -1))
+        else:
+            start = 0
+            for k, size in enumerate(owners.sizes):
+                own_x, own_kernel = x[:, start : start + size], kernel[n + start : n + start + size]
+                # For one parameter, an outer product, which NumPy multiplies faster than BLAS.
+                (np.multiply if size == 1 else np.matmul)(own_x, own_kernel, out=h[k])
+                start += size
         h += dense(observation, kernel[:n], bias)
         h = activation(h)
         for kernel, bias in zip(others[:-2:2], others[1:-2:2], strict=True):

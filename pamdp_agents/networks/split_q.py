@@ -13,13 +13,15 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from pamdp_agents.networks import layers
 from pamdp_agents.networks.activations import Array, get_activation
 from pamdp_agents.networks.features import FeaturesExtractor
 from pamdp_agents.networks.initializers import UNIFORM_FAN_IN, Initializer, get_initializer
-from pamdp_agents.networks.layers import check_net_arch, dense, per_action
+from pamdp_agents.networks.layers import check_net_arch, dense
 from pamdp_agents.networks.models import NumPyModel
+from pamdp_agents.networks.owners import Owners
 from pamdp_agents.networks.q_networks import values_of
 
 
@@ -78,7 +80,8 @@ class SplitQ(NumPyModel):
 
     Args:
         n_observations: Size of the observation.
-        parameter_sizes: m_k, the number of parameters of each discrete action.
+        parameter_mask: bool [K, P], which parameters belong to which discrete action. Where no parameter belongs to
+            several, those of action 0 come first, then those of action 1, and so on.
         net_arch: Units of each hidden layer of each network; at least one.
         activation_fn: Activation of the hidden layers.
         output_initializer: Initialiser of the output layers' kernels, [units, 1] each; default uniform ±1/√fan_in.
@@ -92,7 +95,7 @@ class SplitQ(NumPyModel):
     def __init__(
         self,
         n_observations: int,
-        parameter_sizes: Sequence[int],
+        parameter_mask: ArrayLike,
         net_arch: Sequence[int] = (256,),
         activation_fn: str | Callable = "relu",
         output_initializer: Initializer | None = None,
@@ -102,10 +105,10 @@ class SplitQ(NumPyModel):
         super().__init__("q", activation, features_extractor)
         check_net_arch(net_arch)
         self.n_features = n_observations if features_extractor is None else features_extractor.n_features
-        self.parameter_sizes = tuple(parameter_sizes)
+        self.owners = Owners(parameter_mask)
         n_inputs = [
-            [self.n_features + size for size in self.parameter_sizes],
-            *([units] * len(self.parameter_sizes) for units in net_arch),
+            [self.n_features + size for size in self.owners.sizes],
+            *([units] * self.owners.n_actions for units in net_arch),
         ]
         self.hidden = [
             PerActionDense(inputs, units, activation, "he_normal", name=f"hidden_{i}")
@@ -117,13 +120,13 @@ class SplitQ(NumPyModel):
     def call(self, observation: tf.Tensor, x: tf.Tensor, k: tf.Tensor | None = None) -> tf.Tensor:
         """Maps observations [n, n_observations] and parameters [n, P] to values [n, K]; for actions k [n], to [n]."""
         first, *others = self.hidden
-        sizes = self.parameter_sizes
+        owners = self.owners
         # Not left to broadcasting, whose products take XLA a tenth of an update longer.
-        features = tf.tile(self.features(observation)[None], (len(sizes), 1, 1))
-        if sum(sizes):
-            kernel, own_kernel = tf.split(first.kernel, [self.n_features, max(sizes)], axis=1)
-            own_x = per_action(tf.transpose(x), sizes)
-            product = _few_product if max(sizes) <= layers.NARROW else _product
+        features = tf.tile(self.features(observation)[None], (owners.n_actions, 1, 1))
+        if owners.n_parameters:
+            kernel, own_kernel = tf.split(first.kernel, [self.n_features, owners.largest], axis=1)
+            own_x = owners.per_action(tf.transpose(x))
+            product = _few_product if owners.largest <= layers.NARROW else _product
             h = tf.matmul(features, kernel) + first.bias[:, None] + product(own_x, own_kernel)
             h = first.activation(h)
         else:
@@ -135,11 +138,14 @@ class SplitQ(NumPyModel):
 
     def numpy_call(self, weights: Sequence[Array], observation: Array, x: Array) -> Array:
         """Returns the same in NumPy, for the given weights (in the order of `trainable_variables`)."""
-        activation, n, sizes = self._require_numpy(), self.n_features, self.parameter_sizes
-        h = np.zeros((len(sizes), len(observation), n + max(sizes)), np.float32)
+        activation, n, owners = self._require_numpy(), self.n_features, self.owners
+        h = np.zeros((owners.n_actions, len(observation), n + owners.largest), np.float32)
         h[:, :, :n] = observation
-        for k, (end, size) in enumerate(zip(itertools.accumulate(sizes), sizes, strict=True)):
-            h[k, :, n : n + size] = x[:, end - size : end]
+        if owners.shared:
+            h[:, :, n:] = owners.per_action_in_numpy(x.T).transpose(0, 2, 1)
+        else:
+            for k, (end, size) in enumerate(zip(itertools.accumulate(owners.sizes), owners.sizes, strict=True)):
+                h[k, :, n : n + size] = x[:, end - size : end]
         for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
             h = activation(dense(h, kernel, bias[:, None]))
         return dense(h, weights[-2], weights[-1][:, None])[:, :, 0].T

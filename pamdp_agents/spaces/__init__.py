@@ -2,5 +2,6 @@
 
 from pamdp_agents.spaces.observations import ObservationTransform
 from pamdp_agents.spaces.parameterized import ParameterizedActionSpace
+from pamdp_agents.spaces.shared_parameters import SharedParameters
 
-__all__ = ["ObservationTransform", "ParameterizedActionSpace"]
+__all__ = ["ObservationTransform", "ParameterizedActionSpace", "SharedParameters"]

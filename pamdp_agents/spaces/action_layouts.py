@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
+from pamdp_agents.checks import warn_user
 from pamdp_agents.spaces import nested
+from pamdp_agents.spaces.observations import WIDEST_RANGE
+from pamdp_agents.spaces.shared_parameters import SharedParameters
 
 _LAYOUTS = (
     "Tuple(Discrete, Tuple(Box, ...)), Tuple(Discrete, Box, ...), Tuple(Discrete, Box), the same as Dict, "
@@ -71,6 +75,12 @@ def check_leaf(leaf: spaces.Space[Any], path: str, space: spaces.Space[Any]) -> 
             f"action_space{path} has integers beyond ±2**53, which floats cannot count: {leaf}. "
             "Give the environment a Box with narrower bounds."
         )
+    if np.any(leaf.high.astype(np.float64) / 2 - leaf.low.astype(np.float64) / 2 > WIDEST_RANGE / 2):
+        warn_user(
+            f"action_space{path} is {leaf}, so wide that its bounds may stand for none. Action-parameters are scaled "
+            "from their bounds to [-1, 1], explored across all of this range, and of float32 precision: give the "
+            "environment the range of values that make sense."
+        )
     return leaf
 
 
@@ -99,11 +109,14 @@ def owned_coordinates(
     total = sum(sizes)
     if parameter_sizes is not None and parameter_mask is not None:
         raise ValueError("parameter_sizes and parameter_mask both say which coordinates are whose: give one.")
-    if (parameter_sizes is not None or parameter_mask is not None) and nested.parts(space) is None:
+    told = isinstance(space, SharedParameters) or nested.parts(space) is None
+    if (parameter_sizes is not None or parameter_mask is not None) and told:
         raise ValueError(
             f"parameter_sizes and parameter_mask are for Tuple and Dict spaces. In {space} it is plain which "
             "parameters are whose: leave them out."
         )
+    if isinstance(space, SharedParameters):
+        return [np.flatnonzero(row) for row in space.parameter_mask]
     if parameter_mask is not None:
         mask = np.asarray(parameter_mask)
         if mask.shape != (n, total) or not np.isin(mask, (0, 1)).all():
@@ -119,13 +132,64 @@ def owned_coordinates(
                 f"parameter_sizes must be {n} sizes, one for each discrete action (0 for no parameters), "
                 f"which add up to the {total} coordinates of {space}; got {tuple(sizes)}."
             )
-    elif not components:
-        sizes = [0] * n
-    elif len(components) != n:
+    elif n == 1 or not total:
+        sizes = [total, *[0] * (n - 1)]
+    elif len(components) != n or not _names_tell(space, n):
         raise ValueError(
             f"Which of the {total} coordinates belong to which of the {n} discrete actions cannot be seen "
-            f"from {space}. Wrap the environment to say it: HybridActionWrapper(env, parameter_sizes=...) "
-            f"with {n} sizes if each action has its own consecutive coordinates, or HybridActionWrapper(env, "
-            f"parameter_mask=...) with a bool array of shape {(n, total)} if actions share coordinates."
+            f"from {space}; their order is {_order_of(space)}. Wrap the environment to say it: "
+            f"HybridActionWrapper(env, parameter_sizes=...) with {n} sizes if each action has its own consecutive "
+            f"coordinates{_sizes_hint(sizes, n)}, or HybridActionWrapper(env, parameter_mask=...) with a bool array of "
+            f"shape {(n, total)} if actions share coordinates or have them in another order."
+        )
+    elif _may_be_joint(space, components):
+        warn_user(
+            f"{space} is read as one Box for each discrete action, the first for action 0: no action uses the others' "
+            "parameters. If that is so, Tuple(Discrete, Tuple(Box, ...)) says it without a doubt, or "
+            f"HybridActionWrapper(env, parameter_sizes={sizes}). If all actions use these boxes, or share some: "
+            f"HybridActionWrapper(env, parameter_mask=...) with a bool array of shape {(n, total)}."
         )
     return [np.arange(stop - size, stop) for size, stop in zip(sizes, np.cumsum(sizes), strict=True)]
+
+
+def _names_tell(space: spaces.Space[Any], n: int) -> bool:
+    """Whether the keys, if the boxes have some, are numbered as the actions' parameters are: from 0 or from 1."""
+    keys = _keys_of_boxes(space)
+    if keys is None:
+        return True
+    found = [re.fullmatch(r"(|x|.*(?:action|param)\D*)(\d+)", str(key), re.IGNORECASE) for key in keys]
+    if not all(found):
+        return False
+    stems, numbers = zip(*(each.groups() for each in found if each), strict=True)
+    return len(set(stems)) == 1 and [int(number) for number in numbers] in (list(range(n)), list(range(1, n + 1)))
+
+
+def _keys_of_boxes(space: spaces.Space[Any]) -> list[Any] | None:
+    """Returns the keys of the components beside the discrete choice; None where they have none, in a Tuple."""
+    parts = nested.parts(space)
+    if parts is None:
+        return None
+    others = {key: part for key, part in parts.items() if not isinstance(part, spaces.Discrete) or part.n == 1}
+    if len(others) == 1:
+        [inner] = others.values()
+        if nested.parts(inner):
+            return list(inner) if isinstance(inner, spaces.Dict) else None
+    return list(others) if isinstance(space, spaces.Dict) else None
+
+
+def _may_be_joint(space: spaces.Space[Any], components: Iterable[spaces.Space[Any]]) -> bool:
+    """Whether boxes beside the choice, in one Tuple with it, could also be parameters that all actions share.
+
+    A part that holds no parameters, or several boxes, is there for its action.
+    """
+    beside = isinstance(space, spaces.Tuple) and len(space.spaces) > 2
+    return beside and all(isinstance(part, spaces.Box) and size_of(part) for part in components)
+
+
+def _order_of(space: spaces.Space[Any]) -> str:
+    leaves = [(path, size_of(leaf)) for path, leaf in nested.leaves(space) if size_of(leaf)]
+    return ", ".join(f"{path} ({size})" for path, size in leaves)
+
+
+def _sizes_hint(sizes: Sequence[int], n: int) -> str:
+    return f" ({list(sizes)}, if the k-th part is action k's)" if len(sizes) == n else ""

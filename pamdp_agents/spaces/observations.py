@@ -18,17 +18,29 @@ from pamdp_agents.spaces.old_gym import refuse_old_space
 _ArraySpace = spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
 
 
+WIDEST_RANGE = 2.0**24
+"""Bounds further apart than this, 16 777 216, count as none: in float32, in which the networks compute, a difference of
+1 is lost across so wide a range. Environments that have 1e10 for a bound mean that there is none."""
+
+
+MOST_VALUES = 2**24
+"""A longer one-hot vector is refused: one layer of a network on it, or one transition, takes gigabytes."""
+
+
 class ObservationTransform:
     """Flattens observations to float32 vectors and scales them to [−1, 1].
 
     The order is that of `gymnasium.spaces.flatten`: the entries of `Tuple` and `Dict` in a row, `Discrete`
     and `MultiDiscrete` as one-hot vectors. A component is scaled if both its bounds are finite (the largest
-    float32 counts as infinite) and left as it is if not; one with low == high, or as good as that, becomes 0.
-    Values outside their bounds are not clipped, and NaN is not looked for.
+    float32 counts as infinite) and no further apart than `widest_range`, and left as it is if not; one with
+    low == high, or as good as that, becomes 0. Values outside their bounds are not clipped, and NaN is not looked
+    for.
 
     Args:
         space: The observation space: any that `gymnasium.spaces.flatten_space` makes a Box of.
         scale: Whether to scale; if not, observations are only flattened. Or the keys of a `Dict` to scale.
+
+        widest_range: Bounds further apart than this count as none; None: all finite bounds are bounds.
 
     Attributes:
         space: The observation space.
@@ -38,15 +50,22 @@ class ObservationTransform:
         low: float64 [D], lower bounds, −inf where there is none.
         high: float64 [D], upper bounds.
         scaled: bool [D], which components are scaled.
+        too_wide: bool [D], which components would be scaled if their bounds were not so far apart.
         shapes: Each leaf's shape, in the vector's order; (d,) for a leaf that becomes one-hot.
         nesting: How the leaves are nested; see `pamdp_agents.spaces.nested.nesting`.
 
     Raises:
         TypeError: The space does not flatten to a Box of fixed size, as `Sequence` and `Graph` do not.
-        ValueError: `scale` names keys that the space does not have.
+        ValueError: `scale` names keys that the space does not have, or a `Discrete` or `MultiDiscrete` has more
+            values than a vector can stand for.
     """
 
-    def __init__(self, space: spaces.Space[Any], scale: bool | Sequence[str] = True) -> None:
+    def __init__(
+        self,
+        space: spaces.Space[Any],
+        scale: bool | Sequence[str] = True,
+        widest_range: float | None = WIDEST_RANGE,
+    ) -> None:
         refuse_old_space("observation_space", space)
         self.space = space
         self.nesting = nested.nesting(space)
@@ -58,6 +77,12 @@ class ObservationTransform:
                     f"{leaf}. Wrap the environment, for example in gymnasium.wrappers.TransformObservation, to give "
                     "a Box, Discrete, MultiDiscrete or MultiBinary, or a Tuple or Dict of them."
                 )
+            if isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete) and spaces.flatdim(leaf) > MOST_VALUES:
+                raise ValueError(
+                    f"observation_space{path} is {leaf}, which as a one-hot vector has {spaces.flatdim(leaf):,} "
+                    "numbers. Wrap the environment, for example in gymnasium.wrappers.TransformObservation, to give "
+                    "the number itself in a Box."
+                )
         bounds = [_bounds(leaf) for _, leaf in self._leaves]
         self.shapes = [_shape(leaf) for _, leaf in self._leaves]
         self.low, self.high, bounded = (np.concatenate(part) for part in zip(*bounds, strict=True))
@@ -68,6 +93,9 @@ class ObservationTransform:
         }
         for path, place in self.places.items():
             self.scaled[place] &= _is_scaled(path, space, scale)
+        limit = math.inf if widest_range is None else widest_range
+        self.too_wide = self.scaled & ~_within(self.low, self.high, limit)
+        self.scaled &= ~self.too_wide
 
         # Scaled = observation · factor + summand, in float64: float32 would lose a narrow range far from 0.
         self._factor, self._summand = np.ones(self.size), np.zeros(self.size)
@@ -177,6 +205,12 @@ def _is_scaled(path: str, space: spaces.Space[Any], scale: bool | Sequence[str])
             f"scale_observations must be True, False or a list of the observation space's keys, {keys}; got {scale!r}."
         )
     return path.startswith(tuple(f"[{key!r}]" for key in scale))
+
+
+def _within(low: NDArray[np.float64], high: NDArray[np.float64], limit: float) -> NDArray[np.bool_]:
+    """Whether bounds are at most `limit` apart; halved, for a difference may be too large for a float64."""
+    with np.errstate(invalid="ignore"):  # of infinities
+        return high / 2 - low / 2 <= limit / 2
 
 
 def _bounds(leaf: spaces.Space[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:

@@ -13,21 +13,25 @@ from pamdp_agents.spaces import nested
 from pamdp_agents.spaces.action_layouts import check_leaf, owned_coordinates, read_layout, size_of
 from pamdp_agents.spaces.leaves import Leaf, inverse, read_choices
 from pamdp_agents.spaces.old_gym import refuse_old_space
+from pamdp_agents.spaces.shared_parameters import SharedParameters
 
 
 class ParameterizedActionSpace:
     """A parameterised action space: K discrete actions k, each with m_k continuous action-parameters x_k.
 
-    Agents work on canonical arrays: `k`, int32 in {0..K−1}, and `x`, float32 [P], all parameters x_0 …
-    x_{K−1} in a row, P = Σ m_k, each scaled from its bounds to [−1, 1]. This class translates them to and
-    from the actions of an environment, whose layout it reads off the space:
+    Agents work on canonical arrays: `k`, int32 in {0..K−1}, and `x`, float32 [P], the parameters of all
+    actions, each scaled from its bounds to [−1, 1]. `x[mask[k]]` is x_k. Where actions share no parameters, these
+    are x_0 … x_{K−1} in a row, and P = Σ m_k; where they do, each parameter is there once, in the space's order.
+    This class translates them to and from the actions of an environment, whose layout it reads off the space:
 
     * `Tuple(Discrete(K), Tuple(Box, …))` with K boxes, the k-th holding x_k;
-    * `Tuple(Discrete(K), Box, …)`, the same, flat;
+    * `Tuple(Discrete(K), Box, …)`, the same, flat; with a warning, for all actions might use all boxes;
     * `Tuple(Discrete(K), Box)`, one Box for all actions, with `parameter_sizes` or `parameter_mask`;
-    * the same as `Dict`: one `Discrete` under any key, the rest boxes, or one Tuple or Dict of boxes. The
-      k-th box is the k-th in the Dict's own order. Gymnasium sorts the keys of a plain dict ("a10" before
-      "a2"); an `OrderedDict` or a list of pairs keeps its order;
+    * the same as `Dict`: one `Discrete` under any key, the rest boxes, or one Tuple or Dict of boxes. Keys of
+      boxes must tell whose they are, numbered from 0 or 1 in the Dict's own order ("action_0", "params 1", "x2");
+      others need `parameter_sizes` or `parameter_mask`. Gymnasium sorts the keys of a plain dict ("x10" before
+      "x2"); an `OrderedDict` or a list of pairs keeps its order;
+    * `SharedParameters`, which says it;
     * `OneOf(Box, …)`: an action is `(k, x_k)` and carries no other parameters;
     * plain `Discrete` (P = 0) and plain `Box` (K = 1; the action is the array alone).
 
@@ -39,17 +43,16 @@ class ParameterizedActionSpace:
         parameter_sizes: K sizes m_k that cut the coordinates of the space's boxes (as a rule one Box),
             flattened and in a row, into consecutive pieces, one for each discrete action.
         parameter_mask: bool [K, D], which of the boxes' D coordinates each discrete action uses. Actions may
-            share coordinates: each has its own copy among the canonical parameters, so P = Σ m_k counts a
-            shared one several times. The environment gets the copy of the action taken, and the middle of the
-            range in every coordinate this action does not use.
+            share coordinates; one that no action uses is no parameter. The environment gets the middle of the range
+            in every coordinate that the action taken does not use.
 
     Attributes:
         space: The environment's action space.
         n: K, the number of discrete actions.
         start: The environment's number of discrete action 0, the start of its Discrete.
         parameter_sizes: m_k for each k.
-        parameter_size: P, the sum of `parameter_sizes`.
-        offsets: int64 [K + 1]; `x[offsets[k]:offsets[k + 1]]` is x_k.
+        parameter_size: P; the sum of `parameter_sizes` if no parameter is shared.
+        shared: Whether a parameter belongs to several actions.
         low: float64 [P], lower bounds in the environment's units.
         high: float64 [P], upper bounds in the environment's units.
         mask: bool [K, P], True where parameter p belongs to action k.
@@ -106,11 +109,17 @@ class ParameterizedActionSpace:
         self._carries_all = parameter_mask is None and not self._branches
 
         coordinates = owned_coordinates(space, self.n, components, parameter_sizes, parameter_mask)
-        self._coordinate = np.concatenate(coordinates)  # int64 [P], places in the environment vector
         self.parameter_sizes = tuple(len(owned) for owned in coordinates)
-        self.parameter_size = sum(self.parameter_sizes)
-        self.offsets = np.cumsum([0, *self.parameter_sizes], dtype=np.int64)
-        self.mask = np.repeat(np.eye(self.n, dtype=np.bool_), self.parameter_sizes, axis=1)
+        joined = np.concatenate(coordinates)
+        in_order, counts = np.unique(joined, return_counts=True)
+        self.shared = bool((counts > 1).any())
+        self._coordinate = in_order if self.shared else joined  # int64 [P], places in the environment vector
+        self.parameter_size = len(self._coordinate)
+        places = np.zeros(size, dtype=np.int64)
+        places[self._coordinate] = np.arange(self.parameter_size)
+        owners = np.repeat(np.arange(self.n), self.parameter_sizes)
+        self.mask = np.zeros((self.n, self.parameter_size), dtype=np.bool_)
+        self.mask[owners, places[joined]] = True
         self.low = self._vector_low[self._coordinate]
         self.high = self._vector_high[self._coordinate]
         self._middle = self._vector_middle[self._coordinate]
@@ -119,16 +128,22 @@ class ParameterizedActionSpace:
         self._reach = np.where(self._half > 0, self._half, 1.0)
         self._inverse_half = inverse(self._half)
 
-        # int64 [K, D]: the environment vector when k is taken, as indices into (P parameters, D middles).
-        self._source = np.tile(np.arange(size) + self.parameter_size, (self.n, 1))
-        for k, owned in enumerate(coordinates):
-            self._source[k, owned] = np.arange(self.offsets[k], self.offsets[k + 1])
+        if not self._carries_all:
+            # int64 [K, D]: the environment vector when k is taken, as indices into (P parameters, D middles).
+            self._source = np.tile(np.arange(size) + self.parameter_size, (self.n, 1))
+            self._source[owners, joined] = places[joined]
 
     @property
     def canonical_space(self) -> spaces.Tuple:
-        """The same as `Tuple(Discrete(K), Tuple(Box × K))`: 1-D float32 boxes in the environment's units."""
+        """The same in the environment's units, in 1-D float32 boxes: `Tuple(Discrete(K), Tuple(Box × K))`.
+
+        If actions share parameters, `SharedParameters(Discrete(K), Box)`.
+        """
         low, high = self.low.astype(np.float32), self.high.astype(np.float32)
-        pieces = [slice(start, stop) for start, stop in zip(self.offsets[:-1], self.offsets[1:], strict=True)]
+        if self.shared:
+            return SharedParameters(spaces.Discrete(self.n), spaces.Box(low, high, dtype=np.float32), self.mask)
+        stops = np.cumsum(self.parameter_sizes).tolist()
+        pieces = [slice(stop - size, stop) for stop, size in zip(stops, self.parameter_sizes, strict=True)]
         boxes = [spaces.Box(low[piece], high[piece], dtype=np.float32) for piece in pieces]
         return spaces.Tuple((spaces.Discrete(self.n), spaces.Tuple(boxes)))
 
@@ -314,6 +329,7 @@ class ParameterizedActionSpace:
             and self.parameter_sizes == other.parameter_sizes
             and self._carries_all == other._carries_all
             and np.array_equal(self._coordinate, other._coordinate)
+            and np.array_equal(self.mask, other.mask)
         )
 
     def __repr__(self) -> str:

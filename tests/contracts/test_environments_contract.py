@@ -22,7 +22,7 @@ from small_agents import (
 ACTIONS = {
     "boxes in a tuple": PARAMETERS,
     "boxes beside the choice": Tuple((Discrete(2, start=3), Box(-1, 1, (1,)), Box(0, 5, (2,)))),
-    "by name": Dict({"choice": Discrete(2), "first": Box(-1, 1, (1,)), "second": Box(0, 5, (1,))}),
+    "by name": Dict({"choice": Discrete(2), "params 1": Box(-1, 1, (1,)), "params 2": Box(0, 5, (1,))}),
     "one of": OneOf((Box(-1, 1, (1,)), Box(0, 5, (2,)))),
 }
 WITHOUT = Tuple((Discrete(4), Tuple((Box(-1, 1, (1,)), Discrete(1), Box(0, 1, (0,)), Box(0, 5, (2,))))))

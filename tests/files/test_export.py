@@ -18,6 +18,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, On
 
 from pamdp_agents import MPDQN, PDQN
 from pamdp_agents.networks.q_networks import JointQ
+from pamdp_agents.spaces import SharedParameters
 
 FORMATS = {"saved_model": "", "tflite": ".tflite", "onnx": ".onnx"}
 
@@ -191,11 +192,12 @@ OBSERVATIONS = {
 ACTIONS = {
     "none without parameters, one shifted": Tuple((Discrete(3, start=5), Box(1, 2, (2,)), Discrete(1), Box(-9, 0, ()))),
     "a dict of matrices": Dict(
-        OrderedDict(kind=Discrete(2), b=Box(-1, 1, (2, 2), np.float64), a=Box(0, 0.1, (1,), np.float64))
+        OrderedDict(kind=Discrete(2), x0=Box(-1, 1, (2, 2), np.float64), x1=Box(0, 0.1, (1,), np.float64))
     ),
     "integers": Tuple((Discrete(2), Tuple((Box(-5, 5, (3,), np.int64), Box(0, 255, (1,), np.uint8))))),
     "equal bounds": Tuple((Discrete(2), Box(0.1, 0.1, (1,)), Box(0, 1, (0,)))),
     "one of": OneOf((Box(0, 1, (2,)), Discrete(1), Box(-2, 5, (1,)))),
+    "shared": SharedParameters(Discrete(3, start=2), Box(-2, 5, (2,)), [[0, 1], [0, 0], [1, 1]]),
     "discrete": Discrete(4, start=-2),
     "box": Box(-2, 2, (3,)),
 }
@@ -266,7 +268,8 @@ def test_weights_are_those_at_the_time_of_the_export(tmp_path):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_description_tells_how_to_call_it_and_to_take_its_outputs_apart(format, tmp_path):
-    space = Dict(OrderedDict(kind=Discrete(3, start=1), b=Box(0, 0.5, (2, 2), np.float64), a=Discrete(1), c=Box(-1, 1)))
+    boxes = {"x0": Box(0, 0.5, (2, 2), np.float64), "x1": Discrete(1), "x2": Box(-1, 1)}
+    space = Dict(OrderedDict(kind=Discrete(3, start=1), **boxes))
     agent = make(OBSERVATIONS["a nested dict"], space)
     description = describe(exported(agent, tmp_path, format))
     number = "float32" if format == "tflite" else "float64"
@@ -283,10 +286,19 @@ def test_the_description_tells_how_to_call_it_and_to_take_its_outputs_apart(form
         {"action": 3, "parameters": [4, 5]},
     ]
     assert [tuple(each.values()) for each in description["boxes"]] == [
-        ("['b']", [0, 4], [2, 2], "float64"),
-        ("['c']", [4, 5], [1], "float32"),
+        ("['x0']", [0, 4], [2, 2], "float64"),
+        ("['x2']", [4, 5], [1], "float32"),
     ]
     assert description["low"] == [0, 0, 0, 0, -1] and description["high"] == [0.5, 0.5, 0.5, 0.5, 1]
+
+
+def test_the_description_tells_which_parameters_are_whose_where_actions_share_some(tmp_path):
+    agent = make(VECTOR, ACTIONS["shared"])
+    assert describe(exported(agent, tmp_path, "saved_model"))["actions"] == [
+        {"action": 2, "parameter_indices": [1]},
+        {"action": 3, "parameter_indices": []},
+        {"action": 4, "parameter_indices": [0, 1]},
+    ]
 
 
 def test_infinite_bounds_are_null_in_the_description(tmp_path):

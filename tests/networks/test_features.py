@@ -151,10 +151,10 @@ def test_tuples_nested_dicts_and_dicts_without_images_are_combined(space, n_feat
 
 @pytest.mark.parametrize("q_class", [JointQ, MultiPassQ])
 def test_the_dense_layers_get_the_features_and_the_passthrough_the_observation(q_class):
-    s = random_batch(VECTOR)
+    s, mask = random_batch(VECTOR), [[1, 1, 0], [0, 0, 1]]
     model = keras.Sequential([layers.Dense(7, "tanh")])
     features = extractor(model, VECTOR)
-    plain, own = q_class(7, (2, 1), (16,)), q_class(4, (2, 1), (16,), features_extractor=features)
+    plain, own = q_class(7, mask, (16,)), q_class(4, mask, (16,), features_extractor=features)
     own.set_weights([*features.get_weights(), *plain.get_weights()])
     x = np.ones((3, 3), "f")
     np.testing.assert_allclose(own(s, x), plain(features(s), x), atol=1e-6)
@@ -166,18 +166,17 @@ def test_the_dense_layers_get_the_features_and_the_passthrough_the_observation(q
 
 
 def test_multi_pass_with_an_extractor_equals_one_joint_pass_per_action_with_the_other_parameters_zeroed():
-    sizes = (2, 0, 1, 3)
+    mask = np.repeat(np.eye(4, dtype=bool), (2, 0, 1, 3), axis=1)
     s, x = random_batch(VECTOR), tf.random.stateless_normal((3, 6), (1, 2))
     features = extractor(keras.Sequential([layers.Dense(7, "tanh")]), VECTOR)
-    multi, joint = (q(4, sizes, (16, 8), "tanh", features_extractor=features) for q in (MultiPassQ, JointQ))
+    multi, joint = (q(4, mask, (16, 8), "tanh", features_extractor=features) for q in (MultiPassQ, JointQ))
     joint.set_weights(multi.get_weights())
-    owner = np.repeat(np.arange(4), sizes)
     with tf.GradientTape() as tape:
         tape.watch(x)
         values = multi(s, x)
-    expected = np.stack([joint(s, x * (owner == k)).numpy()[:, k] for k in range(4)], 1)
+    expected = np.stack([joint(s, x * mask[k]).numpy()[:, k] for k in range(4)], 1)
     np.testing.assert_allclose(values, expected, atol=1e-5)
-    jacobian, own = tape.batch_jacobian(values, x).numpy(), owner[None] == np.arange(4)[:, None]
+    jacobian, own = tape.batch_jacobian(values, x).numpy(), mask
     assert np.all(jacobian[:, ~own] == 0)
     assert np.all(np.abs(jacobian[:, own]).max(0) > 0)
 
@@ -185,7 +184,7 @@ def test_multi_pass_with_an_extractor_equals_one_joint_pass_per_action_with_the_
 def test_a_flat_network_with_an_extractor_takes_all_weights_from_the_vector():
     s, x = random_batch(VECTOR), np.ones((3, 2), "f")
     features = extractor(keras.Sequential([layers.Dense(7, "tanh", name="mine"), layers.LayerNormalization()]), VECTOR)
-    flat = FlatNetwork(MultiPassQ(4, (1, 1), (16,), features_extractor=features))
+    flat = FlatNetwork(MultiPassQ(4, np.eye(2), (16,), features_extractor=features))
     assert flat.names[:4] == ["features/0_kernel", "features/1_bias", "features/2_gamma", "features/3_beta"]
     np.testing.assert_allclose(flat(tf.constant(flat.initial()), s, x), flat.model(s, x), atol=1e-6)
     weights = flat.split(flat.initial())

@@ -18,6 +18,11 @@ def inputs(sizes, n=7, n_observations=5):
     return rng.normal(size=(n, n_observations)).astype("f"), rng.normal(size=(n, sum(sizes))).astype("f")
 
 
+def mask_of(sizes):
+    """Each action's own parameters, one action's after the other's, bool [K, P]."""
+    return np.repeat(np.eye(len(sizes), dtype=bool), sizes, axis=1)
+
+
 def weights_of(model):
     return [variable.numpy() for variable in model.trainable_variables]
 
@@ -27,7 +32,7 @@ def weights_of(model):
 @pytest.mark.parametrize("net_arch", [(16,), (16, 8)])
 def test_q_networks_in_numpy_equal_keras(q_class, sizes, net_arch):
     s, x = inputs(sizes)
-    q = q_class(5, sizes, net_arch)
+    q = q_class(5, mask_of(sizes), net_arch)
     values = q(s, x).numpy()
     assert values.shape == (7, len(sizes))
     np.testing.assert_allclose(q.numpy_call(weights_of(q), s, x), values, atol=1e-5)
@@ -37,7 +42,7 @@ def test_q_networks_in_numpy_equal_keras(q_class, sizes, net_arch):
 @pytest.mark.parametrize("sizes", SIZES)
 def test_multi_pass_equals_one_joint_pass_per_action_with_the_other_parameters_zeroed(sizes):
     s, x = inputs(sizes)
-    multi, joint = MultiPassQ(5, sizes, (16, 8)), JointQ(5, sizes, (16, 8))
+    multi, joint = MultiPassQ(5, mask_of(sizes), (16, 8)), JointQ(5, mask_of(sizes), (16, 8))
     joint.set_weights(multi.get_weights())
     owner = np.repeat(np.arange(len(sizes)), sizes)
     expected = np.stack([joint(s, x * (owner == k)).numpy()[:, k] for k in range(len(sizes))], 1)
@@ -47,7 +52,7 @@ def test_multi_pass_equals_one_joint_pass_per_action_with_the_other_parameters_z
 def test_multi_pass_values_depend_on_their_own_parameters_only():
     sizes = (2, 0, 1, 3)
     s, x = map(tf.constant, inputs(sizes))
-    q = MultiPassQ(5, sizes, (16, 8), "tanh")
+    q = MultiPassQ(5, mask_of(sizes), (16, 8), "tanh")
     with tf.GradientTape() as tape:
         tape.watch(x)
         values = q(s, x)
@@ -59,7 +64,7 @@ def test_multi_pass_values_depend_on_their_own_parameters_only():
 
 def test_joint_values_depend_on_all_parameters():
     s, x = map(tf.constant, inputs((2, 1)))
-    q = JointQ(5, (2, 1), (16,), "tanh")
+    q = JointQ(5, mask_of((2, 1)), (16,), "tanh")
     with tf.GradientTape() as tape:
         tape.watch(x)
         values = q(s, x)
@@ -108,7 +113,7 @@ def test_a_passthrough_of_the_wrong_form_is_refused(passthrough):
 
 def test_published_initial_weights():
     keras.utils.set_random_seed(0)
-    q, actor = JointQ(200, (1, 1), (500,)), ParameterActor(200, 2, (500,))
+    q, actor = JointQ(200, mask_of((1, 1)), (500,)), ParameterActor(200, 2, (500,))
     for network in (q, actor):
         kernel, bias = weights_of(network)[:2]
         assert np.std(kernel) == pytest.approx(np.sqrt(2 / len(kernel)), rel=0.05)  # He
@@ -121,7 +126,7 @@ def test_published_initial_weights():
 
 def test_a_flat_network_takes_its_weights_from_the_vector():
     s, x = inputs((2, 1))
-    flat = FlatNetwork(MultiPassQ(5, (2, 1), (16,)))
+    flat = FlatNetwork(MultiPassQ(5, mask_of((2, 1)), (16,)))
     initial = flat.initial()
     assert initial.shape == (flat.size,) and initial.dtype == np.float32
     np.testing.assert_allclose(flat(tf.constant(initial), s, x), flat.model(s, x), atol=1e-6)
@@ -140,3 +145,54 @@ def test_a_leaky_relu_has_the_slope_that_is_asked_for_in_tensorflow_and_in_numpy
             get_activation(wrong)
     with pytest.raises(ValueError, match="negative_slope"):
         get_activation({"name": "leaky_relu", "negative_slope": -1})
+
+
+# Parameters that several actions share ------------------------------------------------------------------------------
+
+SHARED = [
+    np.array([[1, 1, 0], [0, 1, 1], [0, 0, 0], [1, 1, 1]], bool),
+    np.array([[1], [1]], bool),
+    np.array([[1, 1, 1, 1, 0], [0, 1, 1, 1, 1]], bool),  # more than are multiplied as sums
+]
+
+
+def values_one_by_one(joint, mask, s, x):
+    """Q_k of each pass, as the paper defines it: one pass per action, with all other parameters 0."""
+    return tf.stack([joint(s, x * mask[k].astype("f"))[:, k] for k in range(len(mask))], 1)
+
+
+@pytest.mark.parametrize("mask", SHARED, ids=lambda mask: str(mask.shape))
+@pytest.mark.parametrize("net_arch", [(16,), (16, 8)])
+def test_passes_over_shared_parameters_are_joint_passes_with_the_others_zeroed_and_so_are_their_gradients(
+    mask, net_arch
+):
+    rng = np.random.default_rng(1)
+    s, x = (tf.constant(rng.normal(size=(7, size)).astype("f")) for size in (5, mask.shape[1]))
+    multi, joint = MultiPassQ(5, mask, net_arch, "tanh"), JointQ(5, mask, net_arch, "tanh")
+    joint.set_weights(multi.get_weights())
+    gradients = []
+    for model, values_of in ((multi, multi), (joint, lambda s, x: values_one_by_one(joint, mask, s, x))):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            values = values_of(s, x)
+            loss = tf.reduce_sum(tf.square(values))
+        gradients.append([values, *tape.gradient(loss, [x, *model.trainable_variables])])
+    for one, other in zip(*gradients, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    k = np.arange(7, dtype="i") % len(mask)
+    np.testing.assert_allclose(multi(s, x, k), multi(s, x).numpy()[range(7), k], atol=1e-5)
+    in_numpy = multi.numpy_call(weights_of(multi), s.numpy(), x.numpy())
+    np.testing.assert_allclose(in_numpy, multi(s, x), atol=1e-5)
+
+
+def test_a_shared_parameter_gets_the_sum_of_the_actions_gradients_by_hand():
+    q = MultiPassQ(1, [[1, 0], [1, 1]], (1,), "linear")
+    # One linear unit: h = 2s + 3x_0 + 5x_1, Q_0 = 7h in pass 0 (x_1 = 0) and Q_1 = 11h in pass 1.
+    q.set_weights([np.array([[2], [3], [5]], "f"), np.zeros(1, "f"), np.array([[7, 11]], "f"), np.zeros(2, "f")])
+    s, x = tf.constant([[1.0]]), tf.constant([[10.0, 100.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        values = q(s, x)
+        total = tf.reduce_sum(values)
+    assert values.numpy().tolist() == [[7 * (2 + 30), 11 * (2 + 30 + 500)]]
+    assert tape.gradient(total, x).numpy().tolist() == [[7 * 3 + 11 * 3, 11 * 5]]

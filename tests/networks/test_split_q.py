@@ -12,7 +12,11 @@ SIZES = (2, 0, 3, 1)
 
 
 def make(sizes=SIZES, **arguments):
-    return SplitQ(5, sizes, net_arch=[7, 6], **arguments)
+    return SplitQ(5, mask_of(sizes), net_arch=[7, 6], **arguments)
+
+
+def mask_of(sizes):
+    return np.repeat(np.eye(len(sizes), dtype=bool), sizes, axis=1)
 
 
 def inputs(sizes=SIZES, n=4, seed=0):
@@ -58,7 +62,7 @@ def test_for_given_actions_it_gives_their_values():
 
 
 def test_kernels_start_as_if_each_network_were_alone_and_differ():
-    q = SplitQ(50, (2, 2, 0), net_arch=[400])
+    q = SplitQ(50, mask_of((2, 2, 0)), net_arch=[400])
     kernel = q.hidden[0].kernel.numpy()
     for k, inputs_of_k in enumerate((52, 52, 50)):
         assert kernel[k, :inputs_of_k].std() == pytest.approx(np.sqrt(2 / inputs_of_k), rel=0.05)
@@ -83,3 +87,32 @@ def test_gradients_are_the_same_with_sums_and_with_products(monkeypatch):
         gradients.append(tape.gradient(loss, [x, *q.trainable_variables]))
     for one, other in zip(*gradients, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("narrow", [0, 3])
+def test_networks_that_share_parameters_each_get_their_own_and_gradients_add_up(narrow, monkeypatch):
+    monkeypatch.setattr(layers, "NARROW", narrow)
+    mask = np.array([[1, 1, 0], [0, 1, 1], [0, 0, 0]], bool)
+    q = SplitQ(5, mask, net_arch=[7, 6], activation_fn="tanh")
+    s, x = inputs((3,))
+
+    def one_by_one(s, x):
+        values = []
+        for k, row in enumerate(mask):
+            h = tf.concat([s, tf.boolean_mask(x, row, axis=1)], 1)
+            for layer in q.hidden:
+                h = tf.tanh(h @ layer.kernel[k][: h.shape[1]] + layer.bias[k])
+            values.append(h @ q.out.kernel[k] + q.out.bias[k])
+        return tf.concat(values, 1)
+
+    results = []
+    for function in (q, one_by_one):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            values = function(s, x)
+            loss = tf.reduce_sum(tf.square(values))
+        results.append([values, tape.gradient(loss, x)])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    network = FlatNetwork(q)
+    np.testing.assert_allclose(network.in_numpy(network.initial())(s.numpy(), x.numpy()), q(s, x), atol=1e-5)

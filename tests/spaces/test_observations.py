@@ -1,5 +1,6 @@
 """ObservationTransform: flattening as Gymnasium does, scaling from bounds, telling one observation from several."""
 
+import warnings
 from collections import OrderedDict
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pamdp_agents.spaces import ObservationTransform
+from pamdp_agents.spaces.observed_ranges import warn_of_unseen
 
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=80)
 
@@ -252,3 +254,79 @@ def test_a_discrete_observation_outside_its_space_is_refused(observation):
 def test_spaces_that_do_not_flatten_are_refused(space):
     with pytest.raises(TypeError, match=r"vectors of one size.*TransformObservation"):
         ObservationTransform(space)
+
+
+# Bounds that say little of the values -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "is_scaled"),
+    [
+        (-1e10, 1e10, False),
+        (-1e7, 1e7, False),
+        (0, 1e6, True),
+        (0, 2.0**24, True),
+        (0, 2.0**24 + 2, False),
+        (1e9, 1e9 + 4, True),
+        (-1.7e308, 1.7e308, False),
+        (0, 1e38, False),
+    ],
+)
+def test_bounds_too_far_apart_count_as_none(low, high, is_scaled):
+    transform = ObservationTransform(Box(low, high, (1,), np.float64))
+    middle = low / 2 + high / 2
+    assert transform.scaled.tolist() == [is_scaled]
+    assert transform(np.array([middle if is_scaled else 1.0])).tolist() == [0 if is_scaled else 1]
+
+
+def test_each_component_has_its_own_bounds_or_none():
+    transform = ObservationTransform(Box(np.array([-4, -1e10, 0], "f"), np.array([4, 1e10, 1e9], "f")))
+    assert transform(np.array([2, 2, 2], "f")).tolist() == [0.5, 2, 2]
+    assert transform.too_wide.tolist() == [False, True, True]
+    assert not ObservationTransform(transform.space, scale=False).too_wide.any()
+
+
+def test_without_a_widest_range_all_finite_bounds_are_bounds():
+    transform = ObservationTransform(Box(-1e7, 1e7, (1,)), widest_range=None)
+    assert transform(np.array([5e6], "f")).tolist() == [0.5]
+
+
+@pytest.mark.parametrize("space", [Discrete(10**8), Dict(a=MultiDiscrete([2, 10**8]))], ids=str)
+def test_one_hot_vectors_of_absurd_length_are_refused(space):
+    with pytest.raises(ValueError, match=r"one-hot vector has 100,000,00\d numbers"):
+        ObservationTransform(space)
+
+
+def seen(space, *observations):
+    transform = ObservationTransform(space)
+    warn_of_unseen(transform, transform.batch(list(observations)))
+
+
+def test_components_that_vanish_in_their_range_are_named():
+    space = Dict(balance=Box(0, 1e6, (2,)), level=Box(0, 10, (1,)))
+    observations = [{"balance": np.array([5, 9e5 + t], "f"), "level": np.array([t], "f")} for t in range(10)]
+    with pytest.warns(
+        UserWarning, match=r"observation\['balance'\]\[1\] of the observation.*between 900000 and 900009"
+    ):
+        seen(space, *observations)
+
+
+def test_large_components_of_which_the_bounds_count_as_none_are_named():
+    with pytest.warns(UserWarning, match=r"observation\[0\] of the observation is not scaled.*between -1e\+06 and 5"):
+        seen(Box(-1e9, 1e9, (1,)), np.array([5], "f"), np.array([-1e6], "f"))
+
+
+@pytest.mark.parametrize(
+    ("space", "first", "last"),
+    [
+        (Box(0, 1e6, (1,)), 500, 500),  # constant: it would tell nothing in any range
+        (Box(0, 1e6, (1,)), 0, 1e4),
+        (Box(0, 255, (1,), np.uint8), 0, 1),
+        (Box(-np.inf, np.inf, (1,)), 0, 1e6),  # as the environment says
+        (Box(-1e10, 1e10, (1,)), -1, 1),
+    ],
+)
+def test_other_observations_are_not_warned_of(space, first, last):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        seen(space, np.array([first], space.dtype), np.array([last], space.dtype))

@@ -1,5 +1,6 @@
 """ParameterizedActionSpace: every layout, there and back."""
 
+import warnings
 from collections import OrderedDict
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from gymnasium.vector.utils import batch_space, iterate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pamdp_agents.spaces import ParameterizedActionSpace
+from pamdp_agents.spaces import ParameterizedActionSpace, SharedParameters
 
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=80)
 
@@ -75,7 +76,9 @@ def cases(draw):
             cuts = sorted(draw(st.lists(st.integers(0, size), min_size=n - 1, max_size=n - 1)))
             return Case(space, {"parameter_sizes": np.diff([0, *cuts, size]).tolist()}, resolutions(box))
         mask = np.array(draw(st.lists(st.booleans(), min_size=n * size, max_size=n * size)), bool).reshape(n, size)
-        return Case(space, {"parameter_mask": mask}, np.tile(resolutions(box), (n, 1))[mask])
+        shared = bool((mask.sum(0) > 1).any())
+        resolution = resolutions(box)[mask.any(0)] if shared else np.tile(resolutions(box), (n, 1))[mask]
+        return Case(space, {"parameter_mask": mask}, resolution)
 
     components = draw(st.lists(COMPONENT, min_size=n, max_size=n))
     # A Discrete entry of a flat Dict is its choice; and one Tuple beside one Discrete may stand for n boxes.
@@ -216,12 +219,12 @@ X = f32(1.0, 0.5, 0.0, -0.5)  # in the environment's units 30; 540; 0, -5
         (Tuple((Discrete(3), Tuple((RUN, HOP, LEAP)))), (np.int64(1), (f32(30), f32(540), f32(0, -5)))),
         (Tuple((Discrete(3, start=5), RUN, HOP, LEAP)), (np.int64(6), f32(30), f32(540), f32(0, -5))),
         (
-            Tuple((Discrete(3), Dict(a=RUN, b=HOP, c=LEAP))),
-            (np.int64(1), {"a": f32(30), "b": f32(540), "c": f32(0, -5)}),
+            Tuple((Discrete(3), Dict(x0=RUN, x1=HOP, x2=LEAP))),
+            (np.int64(1), {"x0": f32(30), "x1": f32(540), "x2": f32(0, -5)}),
         ),
         (
-            Dict(a=RUN, b=HOP, c=LEAP, which=Discrete(3)),
-            {"a": f32(30), "b": f32(540), "c": f32(0, -5), "which": np.int64(1)},
+            Dict(action_1=RUN, action_2=HOP, action_3=LEAP, which=Discrete(3)),
+            {"action_1": f32(30), "action_2": f32(540), "action_3": f32(0, -5), "which": np.int64(1)},
         ),
         (
             Dict(act=Discrete(3, start=-1, dtype=np.int32), parameters=Tuple((RUN, HOP, LEAP))),
@@ -245,24 +248,57 @@ def test_layouts_worked_by_hand(space, expected):
 def test_parameter_sizes_cut_one_box_into_consecutive_pieces():
     space = ParameterizedActionSpace(Tuple((Discrete(3), Box(0, 10, (3,)))), parameter_sizes=(2, 0, 1))
     assert space.parameter_sizes == (2, 0, 1)
-    assert space.offsets.tolist() == [0, 2, 2, 3]
     assert space.mask.tolist() == [[True, True, False], [False] * 3, [False, False, True]]
     assert equal(space.to_env(2, f32(-1, 0, 1)), (np.int64(2), f32(0, 5, 10)))
 
 
-def test_parameter_mask_gives_each_action_its_own_copy_of_a_shared_coordinate():
+def test_parameter_mask_keeps_a_shared_coordinate_one_parameter():
     box = Box(np.array([0, 0, -4], np.float32), np.array([10, 100, 4], np.float32))
     space = ParameterizedActionSpace(Tuple((Discrete(3), box)), parameter_mask=[[1, 1, 0], [0, 0, 0], [0, 1, 1]])
     assert space.parameter_sizes == (2, 0, 2)
-    assert space.low.tolist() == [0, 0, 0, -4]
-    assert space.high.tolist() == [10, 100, 100, 4]
-    x = f32(-1, -0.5, 0.5, 1)
+    assert (space.shared, space.parameter_size) == (True, 3)
+    assert space.mask.tolist() == [[True, True, False], [False] * 3, [False, True, True]]
+    assert space.low.tolist() == [0, 0, -4]
+    assert space.high.tolist() == [10, 100, 4]
+    x = f32(-1, -0.5, 1)
     assert equal(space.to_env(0, x), (np.int64(0), f32(0, 25, 0)))
     assert equal(space.to_env(1, x), (np.int64(1), f32(5, 50, 0)))
-    assert equal(space.to_env(2, x), (np.int64(2), f32(5, 75, 4)))
+    assert equal(space.to_env(2, x), (np.int64(2), f32(5, 25, 4)))
     k, back = space.from_env((2, f32(9, 75, 4)))
     assert k == 2
-    assert back.tolist() == [0, 0, 0.5, 1]
+    assert back.tolist() == [0, 0.5, 1]
+
+
+def test_a_coordinate_of_no_action_is_no_parameter_and_stays_in_the_middle():
+    space = ParameterizedActionSpace(Tuple((Discrete(2), Box(0, 10, (3,)))), parameter_mask=[[1, 0, 0], [1, 0, 1]])
+    assert space.mask.tolist() == [[True, False], [True, True]]
+    assert equal(space.to_env(1, f32(-1, 1)), (np.int64(1), f32(0, 5, 10)))
+
+
+def test_a_mask_that_shares_nothing_has_the_parameters_action_by_action():
+    space = ParameterizedActionSpace(Tuple((Discrete(2), LEAP)), parameter_mask=[[0, 1], [1, 0]])
+    assert not space.shared
+    assert space.mask.tolist() == [[True, False], [False, True]]
+    assert equal(space.to_env(0, f32(1, -1)), (np.int64(0), f32(0, 10)))
+
+
+def test_a_space_may_say_itself_what_is_shared():
+    space = SharedParameters(Discrete(2, start=3), Box(0, 10, (2,)), [[1, 0], [1, 1]])
+    canonical = ParameterizedActionSpace(space)
+    assert canonical.parameter_sizes == (1, 2)
+    action = canonical.to_env(0, f32(0, 1))
+    assert equal(action, (np.int64(3), f32(5, 10))) and space.contains(action)
+    assert canonical.from_env(action)[1].tolist() == [0, 1]
+    with pytest.raises(ValueError, match="leave them out"):
+        ParameterizedActionSpace(space, (1, 1))
+    assert space != SharedParameters(Discrete(2, start=3), Box(0, 10, (2,)), [[1, 1], [1, 1]])
+    assert space != Tuple(space.spaces) and Tuple(space.spaces) != space
+
+
+@pytest.mark.parametrize("mask", [[[1, 0], [1, 0]], [[1, 1]], [1, 1]])
+def test_a_mask_of_shared_parameters_must_fit(mask):
+    with pytest.raises(ValueError, match=r"parameter_mask must be a bool array of shape \(2, 2\)"):
+        SharedParameters(Discrete(2), LEAP, mask)
 
 
 def test_parameter_mask_may_span_several_boxes():
@@ -293,16 +329,16 @@ def test_plain_box_is_one_action_given_as_the_array_alone():
 
 def test_dict_boxes_are_numbered_in_the_dicts_own_order():
     plain = {"which": Discrete(2), "b": RUN, "a": HOP}
-    assert ParameterizedActionSpace(Dict(plain)).high.tolist() == [720, 30]
-    assert ParameterizedActionSpace(Dict(OrderedDict(plain))).high.tolist() == [30, 720]
+    assert ParameterizedActionSpace(Dict(plain), (1, 1)).high.tolist() == [720, 30]
+    assert ParameterizedActionSpace(Dict(OrderedDict(plain)), (1, 1)).high.tolist() == [30, 720]
 
 
 def test_discrete_of_one_in_the_place_of_a_box_means_no_parameters():
     space = ParameterizedActionSpace(Tuple((Discrete(2), Tuple((Discrete(1, start=7), RUN)))))
     assert space.parameter_sizes == (0, 1)
     assert equal(space.to_env(0, f32(0)), (np.int64(0), (np.int64(7), f32(15))))
-    flat = ParameterizedActionSpace(Dict(a=Discrete(1), b=RUN, which=Discrete(2)))
-    assert equal(flat.to_env(1, f32(0)), {"a": np.int64(0), "b": f32(15), "which": np.int64(1)})
+    flat = ParameterizedActionSpace(Dict(x0=Discrete(1), x1=RUN, which=Discrete(2)))
+    assert equal(flat.to_env(1, f32(0)), {"x0": np.int64(0), "x1": f32(15), "which": np.int64(1)})
 
 
 def test_integers_are_rounded_to_the_nearest_and_stay_within_bounds():
@@ -406,11 +442,73 @@ def test_integers_too_wide_for_floats_are_refused():
 
 
 @pytest.mark.parametrize(
-    "space", [Tuple((Discrete(3), LEAP)), Tuple((Discrete(3), RUN, HOP)), Dict(a=Discrete(3), b=RUN)]
+    "space",
+    [
+        Tuple((Discrete(3), LEAP)),
+        Tuple((Discrete(3), RUN, HOP)),
+        Dict(a=Discrete(3), b=RUN),
+        Dict(mode=Discrete(2), quantity=RUN, price=HOP),
+        Dict(mode=Discrete(2), values=Dict(quantity=RUN, price=HOP)),
+        Tuple((Discrete(2), Dict(quantity=RUN, price=HOP))),
+        Dict(mode=Discrete(2), joint_0=RUN, joint_1=HOP),
+        Dict(mode=Discrete(2), x1=RUN, x3=HOP),
+        Dict(mode=Discrete(2), x0=RUN, params_1=HOP),
+        Dict(OrderedDict(mode=Discrete(2), action_1=RUN, action_0=HOP)),
+        Dict(mode=Discrete(2), rest=Discrete(1), run=RUN),
+    ],
+    ids=str,
 )
 def test_a_box_for_several_actions_needs_to_be_told_whose_it_is(space):
     with pytest.raises(ValueError, match=r"HybridActionWrapper\(env, parameter_sizes.*parameter_mask"):
         ParameterizedActionSpace(space)
+
+
+def test_the_question_names_the_coordinates_in_their_order():
+    with pytest.raises(ValueError) as error:
+        ParameterizedActionSpace(Dict({"mode": Discrete(2), "quantity": LEAP, "price": HOP}))
+    assert "['price'] (1), ['quantity'] (2)" in str(error.value)
+    assert "[1, 2], if the k-th part is action k's" in str(error.value)
+
+
+def test_boxes_beside_the_choice_are_one_for_each_action_with_a_warning():
+    with pytest.warns(UserWarning, match=r"one Box for each discrete action.*parameter_sizes=\[1, 2\].*parameter_mask"):
+        space = ParameterizedActionSpace(Tuple((Discrete(2), RUN, LEAP)))
+    assert space.parameter_sizes == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("space", "arguments"),
+    [
+        (Tuple((Discrete(2), Tuple((RUN, LEAP)))), {}),
+        (Tuple((Discrete(2), RUN, Discrete(1))), {}),
+        (Tuple((Discrete(2), RUN, Box(0, 1, (0,)))), {}),
+        (Tuple((Discrete(2), Tuple((RUN, HOP)), LEAP)), {}),
+        (Tuple((Discrete(2), RUN, LEAP)), {"parameter_sizes": (1, 2)}),
+        (Tuple((Discrete(2), RUN, LEAP)), {"parameter_mask": np.ones((2, 3))}),
+        (Tuple((Discrete(1), RUN)), {}),
+        (Tuple((Discrete(1), RUN, HOP)), {}),
+        (Dict(mode=Discrete(2), values=Tuple((RUN, LEAP))), {}),
+        (Dict({"mode": Discrete(2), "action 0": RUN, "action 1": LEAP}), {}),
+        (Dict(mode=Discrete(1), a=RUN, b=LEAP), {}),
+        (Dict(a=RUN, b=LEAP, c=Discrete(2)), {"parameter_sizes": (1, 2)}),
+        (OneOf((RUN, LEAP)), {}),
+    ],
+    ids=str,
+)
+def test_a_layout_that_is_plain_or_told_is_taken_without_a_word(space, arguments):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ParameterizedActionSpace(space, **arguments)
+
+
+def test_bounds_so_wide_that_they_stand_for_none_are_warned_of():
+    with pytest.warns(UserWarning, match=r"action_space\[1\]\[0\] is Box.*may stand for none"):
+        ParameterizedActionSpace(Tuple((Discrete(2), Tuple((Box(-1e7, 1e7), RUN)))))
+
+
+def test_many_actions_without_parameters_take_little_memory():
+    space = ParameterizedActionSpace(Discrete(50_000))
+    assert sum(part.nbytes for part in vars(space).values() if isinstance(part, np.ndarray)) < 1e6
 
 
 @pytest.mark.parametrize(
