@@ -17,6 +17,7 @@ from pamdp_agents.environments.single_as_vec_env import SingleVecEnv
 from pamdp_agents.environments.vec_normalize import find_vec_normalize, scaling_beside
 from pamdp_agents.files.space_json import space_to_json
 from pamdp_agents.learning.learner import SEEDS
+from pamdp_agents.networks.keras_settings import own_keras_settings
 from pamdp_agents.spaces import ObservationTransform, ParameterizedActionSpace
 
 
@@ -61,7 +62,8 @@ class EnvironmentBound(CommonSettings):
         self.parameterized_space = ParameterizedActionSpace(action_space)
         self.observation_transform = ObservationTransform(observation_space, scale=self.scale_observations)
         self.set_random_seed(self.seed)
-        self.build()
+        with own_keras_settings():
+            self.build()
         self.is_set_up = True
 
     def set_random_seed(self, seed: int | None = None) -> None:

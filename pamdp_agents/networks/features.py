@@ -17,6 +17,7 @@ import tensorflow as tf
 from gymnasium import spaces
 
 from pamdp_agents.networks import keras_configs
+from pamdp_agents.networks.keras_settings import own_keras_settings
 from pamdp_agents.spaces import nested
 from pamdp_agents.spaces.observations import ObservationTransform
 
@@ -44,6 +45,7 @@ def is_channels_first(shape: tuple[int, ...]) -> bool:
     return smallest == 0
 
 
+@own_keras_settings()
 def NatureCNN(observation_space: gym.Space, features_dim: int = 512) -> keras.Model:
     """Returns the convolutional network of the DQN paper: the features extractor of `"CnnPolicy"`.
 
@@ -89,6 +91,7 @@ def NatureCNN(observation_space: gym.Space, features_dim: int = 512) -> keras.Mo
     )
 
 
+@own_keras_settings()
 def CombinedExtractor(observation_space: gym.Space, cnn_output_dim: int = 256) -> keras.Model:
     """Returns the features extractor of `"MultiInputPolicy"`: images through a CNN, all else as it is, side by side.
 
