@@ -11,7 +11,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -24,7 +23,7 @@ from pamdp_agents.learning.losses import LOSSES, fractions
 from pamdp_agents.learning.optimizers import adam, clip_by_norm, polyak
 from pamdp_agents.learning.train_state import Call, Result, TrainState
 from pamdp_agents.networks import features
-from pamdp_agents.networks.models import FlatNetwork
+from pamdp_agents.networks.models import FlatNetwork, NumPyModel
 from pamdp_agents.networks.parameter_actor import ParameterActor
 from pamdp_agents.schedules import Schedule
 
@@ -82,7 +81,7 @@ class ActorCriticAgent(OffPolicyAgent):
     )
 
     @abstractmethod
-    def make_critic(self, **arguments: Any) -> keras.Model:
+    def make_critic(self, **arguments: Any) -> NumPyModel:
         """Returns the critic, for `net_arch`, `activation_fn`, `output_initializer` and `features_extractor`."""
 
     @abstractmethod

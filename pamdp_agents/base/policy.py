@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from pamdp_agents.experience.transition import Decision
 from pamdp_agents.learning.learner import Learner
+from pamdp_agents.networks.keras_settings import check_tensorflow
 from pamdp_agents.networks.models import FlatNetwork
 
 Networks: TypeAlias = Mapping[str, Callable[..., Any]]
@@ -54,14 +55,22 @@ class GreedyPolicy:
     def decide(self, observations: np.ndarray) -> Decision:
         """Returns the decisions for scaled observations, float32 [n, D]."""
         if self._compiled is not None:
+            check_tensorflow()
             decision = self._compiled(observations, self._learner.weights())
             return Decision(*tf.nest.map_structure(lambda tensor: tensor.numpy(), tuple(decision)))
         if self._views is None:
             self._views = _NumPyNetworks(self._networks, self._learner.weights())
+        try:
+            return self._act_in_numpy(self._views, observations)
+        except FloatingPointError:  # where np.seterr shall find mistakes; numbers that fade to 0 are none
+            with np.errstate(all="ignore"):
+                return self._act_in_numpy(self._views, observations)
+
+    def _act_in_numpy(self, views: _NumPyNetworks, observations: np.ndarray) -> Decision:
         if len(observations) <= CACHED_ROWS:
-            return self._act(self._views, observations)
+            return self._act(views, observations)
         starts = range(0, len(observations), CACHED_ROWS)
-        blocks = [self._act(self._views, observations[i : i + CACHED_ROWS]) for i in starts]
+        blocks = [self._act(views, observations[i : i + CACHED_ROWS]) for i in starts]
         k, x, extras = zip(*blocks, strict=True)
         joined = {name: np.concatenate([each[name] for each in extras]) for name in extras[0]}
         return Decision(np.concatenate(k), np.concatenate(x), joined)

@@ -9,9 +9,13 @@ from functools import cached_property
 import numpy as np
 import tensorflow as tf
 
+from pamdp_agents.checks import warn_user
+
 
 class CompiledUpdate:
     """A compiled function (state, packed) → (state, metrics, …), called with as little around it as can be.
+
+    Where XLA cannot compile it, as with operations that TensorFlow's debugging puts into all functions, it runs without.
 
     Args:
         run: The function.
@@ -20,13 +24,17 @@ class CompiledUpdate:
     """
 
     def __init__(self, run: Callable, state_shape: tuple[int, ...], packed_shape: tuple[int, ...]):
-        function = tf.function(run, autograph=False, jit_compile=True)
-        compiled = function.get_concrete_function(tf.TensorSpec(state_shape), tf.TensorSpec(packed_shape))
+        self._run, self._state_shape, self._packed_shape = run, state_shape, packed_shape
+        self._is_tried = False
+        self._trace(with_xla=True)
+
+    def _trace(self, with_xla: bool) -> None:
+        function = tf.function(self._run, autograph=False, jit_compile=with_xla)
+        compiled = function.get_concrete_function(tf.TensorSpec(self._state_shape), tf.TensorSpec(self._packed_shape))
         # Called below what binds and checks arguments by their signature, which takes another 100 µs. That is not in
         # TensorFlow's documented interface: where a version has it not, the public call does the same.
         self._public, self._captured = compiled, getattr(compiled, "captured_inputs", ())
         self._below = getattr(getattr(compiled, "inference_fn", None), "call_preflattened", None)
-        self._packed_shape = packed_shape
 
     def twin(self) -> CompiledUpdate:
         """Returns the same function for a packed input of its own."""
@@ -49,6 +57,24 @@ class CompiledUpdate:
 
     def __call__(self, state: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Runs the function on a state and `packed`; returns the new state, the metrics and what else it gives."""
+        return self._call(state) if self._is_tried else self._try(state)
+
+    def _try(self, state: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Makes the first call, with which XLA compiles."""
+        try:
+            results = self._call(state)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+            self._trace(with_xla=False)
+            results = self._call(state)  # raises the error again, if it is another one
+            warn_user(
+                "updates run without XLA, which takes several times as long: it cannot compile them, since "
+                "tf.debugging.enable_check_numerics, another of TensorFlow's tools for debugging, or a layer has put "
+                f"an operation into them that XLA does not have: {error.message.strip().splitlines()[0]}"
+            )
+        self._is_tried = True
+        return results
+
+    def _call(self, state: tf.Tensor) -> tuple[tf.Tensor, ...]:
         if self._below is None:
             return self._public(state, self._packed_tensor)
         return self._below([state, self._packed_tensor, *self._captured])

@@ -163,6 +163,12 @@ class FeaturesExtractor(keras.layers.Layer):
                 f"[n, features], got {features.shape if tf.is_tensor(features) else type(features)} for n = 2; a "
                 "Flatten layer at its end helps"
             )
+        if other := [x.dtype for x in (features, *self.model.weights) if tf.as_dtype(x.dtype) != tf.float32]:
+            raise ValueError(
+                f"features_extractor {self.model.name!r} has weights or features of {tf.as_dtype(other[0]).name}, but "
+                'agents compute in float32: make it under keras.config.set_dtype_policy("float32") (the dtype policy is '
+                'floatx if none was set), or give its layers dtype="float32"'
+            )
         self.n_features = features.shape[1]
         self.built = True
         _check_weights(self.model)

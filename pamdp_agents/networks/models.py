@@ -78,7 +78,7 @@ class FlatNetwork:
         self.names = [
             f"features/{numbers[id(variable)]}_{variable.name}"
             if id(variable) in numbers
-            else variable.path.removeprefix(f"{model.name}/")
+            else "/".join(variable.path.split("/")[-2:])  # layer and weight, without the name scopes they were made in
             for variable in model.trainable_variables
         ]
         shapes = [tuple(variable.shape) for variable in model.trainable_variables]
