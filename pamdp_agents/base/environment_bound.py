@@ -60,7 +60,8 @@ class EnvironmentBound(CommonSettings):
         for space in (observation_space, action_space):
             space_to_json(space)  # what cannot be saved is refused now, not after training
         self.parameterized_space = ParameterizedActionSpace(action_space)
-        self.observation_transform = ObservationTransform(observation_space, scale=self.scale_observations)
+        scale_images = (self.policy_kwargs or {}).get("normalize_images", True)
+        self.observation_transform = ObservationTransform(observation_space, self.scale_observations, scale_images)
         self.set_random_seed(self.seed)
         with own_keras_settings():
             self.build()

@@ -15,7 +15,7 @@ from pamdp_agents.checks import warn_user
 class CompiledUpdate:
     """A compiled function (state, packed) → (state, metrics, …), called with as little around it as can be.
 
-    Where XLA cannot compile it, as with operations that TensorFlow's debugging puts into all functions, it runs without.
+    Where XLA cannot compile it, it runs without: TensorFlow's debugging puts operations that XLA lacks into functions.
 
     Args:
         run: The function.

@@ -21,7 +21,7 @@ class JointQ(NumPyModel):
     Args:
         n_observations: Size of the observation.
         parameter_sizes: m_k, the number of parameters of each discrete action.
-        net_arch: Units of each hidden layer; at least one.
+        net_arch: Units of each hidden layer; none for a linear network.
         activation_fn: Activation of the hidden layers.
         output_initializer: Initialiser of the output layer's kernel; default uniform ±1/√fan_in.
         features_extractor: What the Dense layers get in place of the observation.
@@ -87,11 +87,15 @@ class MultiPassQ(JointQ):
 
     def call(self, observation: tf.Tensor, x: tf.Tensor, k: tf.Tensor | None = None) -> tf.Tensor:
         """Maps observations [n, n_observations] and parameters [n, P] to values [n, K]; for actions k [n], to [n]."""
-        first, *others = self.hidden
         n, sizes = self.n_features, self.parameter_sizes
+        owner = np.repeat(np.arange(len(sizes)), sizes)
         if k is not None:
-            owner = np.repeat(np.arange(len(sizes)), sizes)
             return super().call(observation, x * tf.cast(owner == k[:, None], x.dtype), k)
+        if not self.hidden:  # a linear network: one pass, in which no output has weights of others' parameters
+            values = tf.matmul(self.features(observation), self.out.kernel[:n]) + self.out.bias
+            own = (owner[:, None] == np.arange(len(sizes))).astype(np.float32)
+            return values + tf.matmul(x, self.out.kernel[n:] * own) if sum(sizes) else values
+        first, *others = self.hidden
         # Axes [K, n, units], the passes first: every product is a plain batched matrix product, without transposes.
         h = (self.features(observation) @ first.kernel[:n] + first.bias)[None]
         if sum(sizes):
@@ -110,6 +114,9 @@ class MultiPassQ(JointQ):
         """Returns the same in NumPy; the axis of the actions comes first, so that every product is one BLAS call."""
         activation, n, sizes = self._require_numpy(), self.n_features, self.parameter_sizes
         kernel, bias, *others = weights
+        if not self.hidden:
+            own = np.repeat(np.arange(len(sizes)), sizes)[:, None] == np.arange(len(sizes))
+            return dense(observation, kernel[:n], bias) + x @ (kernel[n:] * own)
         h = np.empty((len(sizes), len(observation), kernel.shape[1]), np.float32)
         start = 0
         for k, size in enumerate(sizes):

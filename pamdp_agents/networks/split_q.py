@@ -79,7 +79,7 @@ class SplitQ(NumPyModel):
     Args:
         n_observations: Size of the observation.
         parameter_sizes: m_k, the number of parameters of each discrete action.
-        net_arch: Units of each hidden layer of each network; at least one.
+        net_arch: Units of each hidden layer of each network; none for linear ones.
         activation_fn: Activation of the hidden layers.
         output_initializer: Initialiser of the output layers' kernels, [units, 1] each; default uniform ±1/√fan_in.
         features_extractor: What the networks get in place of the observation.
@@ -100,7 +100,7 @@ class SplitQ(NumPyModel):
     ):
         activation = get_activation(activation_fn)
         super().__init__("q", activation, features_extractor)
-        check_net_arch(net_arch)
+        net_arch = check_net_arch(net_arch)
         self.n_features = n_observations if features_extractor is None else features_extractor.n_features
         self.parameter_sizes = tuple(parameter_sizes)
         n_inputs = [
@@ -116,7 +116,7 @@ class SplitQ(NumPyModel):
 
     def call(self, observation: tf.Tensor, x: tf.Tensor, k: tf.Tensor | None = None) -> tf.Tensor:
         """Maps observations [n, n_observations] and parameters [n, P] to values [n, K]; for actions k [n], to [n]."""
-        first, *others = self.hidden
+        first, *others = (*self.hidden, self.out)
         sizes = self.parameter_sizes
         # Not left to broadcasting, whose products take XLA a tenth of an update longer.
         features = tf.tile(self.features(observation)[None], (len(sizes), 1, 1))
@@ -128,7 +128,7 @@ class SplitQ(NumPyModel):
             h = first.activation(h)
         else:
             h = first(features)
-        for layer in (*others, self.out):
+        for layer in others:
             h = layer(h)
         values = tf.transpose(h[:, :, 0])
         return values if k is None else values_of(values, k)

@@ -16,6 +16,18 @@ from pamdp_agents.spaces import nested
 _ArraySpace = spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
 
 
+def is_image_space(space: spaces.Space[Any], normalized_image: bool = False) -> bool:
+    """Whether a space holds images, as Stable-Baselines3 decides it.
+
+    Args:
+        space: The space.
+        normalized_image: Take any Box of three axes; not only of uint8, from 0 to 255.
+    """
+    if not isinstance(space, spaces.Box) or len(space.shape) != 3:
+        return False
+    return normalized_image or (space.dtype == "uint8" and bool((space.low == 0).all() and (space.high == 255).all()))
+
+
 class ObservationTransform:
     """Flattens observations to float32 vectors and scales them to [−1, 1].
 
@@ -27,6 +39,7 @@ class ObservationTransform:
     Args:
         space: The observation space: any that `gymnasium.spaces.flatten_space` makes a Box of.
         scale: Whether to scale; if not, observations are only flattened. Or the keys of a `Dict` to scale.
+        scale_images: Whether images are scaled, too: every Box of three axes.
 
     Attributes:
         space: The observation space.
@@ -44,7 +57,7 @@ class ObservationTransform:
         ValueError: `scale` names keys that the space does not have.
     """
 
-    def __init__(self, space: spaces.Space[Any], scale: bool | Sequence[str] = True) -> None:
+    def __init__(self, space: spaces.Space[Any], scale: bool | Sequence[str] = True, scale_images: bool = True) -> None:
         self.space = space
         self.nesting = nested.nesting(space)
         self._leaves = nested.leaves(space)
@@ -63,8 +76,9 @@ class ObservationTransform:
         self.places = {
             path: slice(start, end) for (path, _), start, end in zip(self._leaves, [0, *ends], ends, strict=False)
         }
-        for path, place in self.places.items():
-            self.scaled[place] &= _is_scaled(path, space, scale)
+        for (path, leaf), place in zip(self._leaves, self.places.values(), strict=True):
+            is_left = not scale_images and is_image_space(leaf, normalized_image=True)
+            self.scaled[place] &= _is_scaled(path, space, scale) and not is_left
 
         # Scaled = observation · factor + summand, in float64: float32 would lose a narrow range far from 0.
         self._factor, self._summand = np.ones(self.size), np.zeros(self.size)
