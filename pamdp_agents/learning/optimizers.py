@@ -71,12 +71,10 @@ class Adam(NamedTuple):
         return read
 
 
-DEFAULT = Adam()
+PLAIN = Adam()
 
 
-def adam(
-    network: NetworkState, gradient: tf.Tensor, learning_rate: tf.Tensor, settings: Adam = DEFAULT
-) -> NetworkState:
+def adam(network: NetworkState, gradient: tf.Tensor, learning_rate: tf.Tensor, settings: Adam = PLAIN) -> NetworkState:
     """Returns the network after one step of Adam down the gradient, counted.
 
     The form matters where gradients are tiny: ε = 1e-8 is added after the bias correction, as in PyTorch and as in

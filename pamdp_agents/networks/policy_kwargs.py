@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from pamdp_agents.checks import check_bool, check_mapping
 from pamdp_agents.learning.optimizers import Adam
@@ -43,7 +44,7 @@ def read_policy_kwargs(policy_kwargs: Any) -> dict[str, Any]:
         "normalize_images": lambda value: check_bool("normalize_images", value),
         "optimizer_class": _read_optimizer_class,
         "optimizer_kwargs": lambda value: Adam.read(value)._asdict(),
-        "features_extractor_kwargs": lambda value: check_mapping("features_extractor_kwargs", value),
+        "features_extractor_kwargs": _read_extractor_kwargs,
     }
     for name, read in readers.items():
         if given.get(name) is None:
@@ -59,6 +60,11 @@ def _read_net_arch(net_arch: Any) -> list[int] | dict[str, list[int]]:
     if net_arch.keys() != {"pi", "qf"}:
         raise ValueError(f'net_arch must be a list or {{"pi": [...], "qf": [...]}}, got {net_arch!r}')
     return {name: check_net_arch(net_arch[name]) for name in ("pi", "qf")}
+
+
+def _read_extractor_kwargs(given: Any) -> dict[str, Any]:
+    arguments = check_mapping("features_extractor_kwargs", given)
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in arguments.items()}
 
 
 def _read_optimizer_class(optimizer: Any) -> str:
