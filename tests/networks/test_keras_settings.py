@@ -65,7 +65,7 @@ def test_images_are_seen_alike_whatever_keras_is_set_to(setting, world):
 def test_a_model_of_ones_own_in_another_dtype_is_refused_by_the_name_of_the_setting(world):
     keras.config.set_dtype_policy("mixed_float16")
     model = keras.Sequential([keras.layers.Dense(4)])
-    with pytest.raises(ValueError, match="float16, but agents compute in float32.*set_dtype_policy"):
+    with pytest.raises(ValueError, match=r"float16, but agents compute in float32.*set_dtype_policy"):
         MPDQN("MlpPolicy", Target(), policy_kwargs={"features_extractor": model})
 
 
