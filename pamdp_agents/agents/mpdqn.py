@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-
 from pamdp_agents.agents.pdqn import PDQN
+from pamdp_agents.networks.models import NumPyModel
 from pamdp_agents.networks.q_networks import MultiPassQ
 
 
@@ -22,6 +21,6 @@ class MPDQN(PDQN):
         Action Spaces" (arXiv 1905.04388).
     """
 
-    def make_critic(self, **arguments: Any) -> keras.Model:
+    def make_critic(self, **arguments: Any) -> NumPyModel:
         """Returns the multi-pass Q-network."""
         return MultiPassQ(self.observation_transform.size, self.parameterized_space.mask, **arguments)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -12,6 +11,7 @@ from pamdp_agents.base.actor_critic import ActorCriticAgent
 from pamdp_agents.base.policy import Networks, best
 from pamdp_agents.experience.transition import Decision, Transition
 from pamdp_agents.learning.train_state import Call, TrainState
+from pamdp_agents.networks.models import NumPyModel
 from pamdp_agents.networks.parameter_actor import ParameterActor, read_passthrough
 from pamdp_agents.networks.q_networks import JointQ
 
@@ -48,7 +48,7 @@ class PADDPG(ActorCriticAgent):
             passthrough = {"weight": weight.T, "bias": bias}  # scores start at 0
         return ParameterActor(n_observations, n_outputs, passthrough=passthrough, squash=self._squashes, **arguments)
 
-    def make_critic(self, **arguments: Any) -> keras.Model:
+    def make_critic(self, **arguments: Any) -> NumPyModel:
         """Returns the critic: a Q-network of one output on the observation, the scores and the parameters."""
         space = self.parameterized_space
         return JointQ(self.observation_transform.size, np.ones((1, space.n + space.parameter_size)), **arguments)

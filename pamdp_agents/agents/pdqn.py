@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -13,6 +12,7 @@ from pamdp_agents.base.policy import Networks, best
 from pamdp_agents.base.settings import choice, flag, setting
 from pamdp_agents.experience.transition import Decision, Transition
 from pamdp_agents.learning.train_state import Call, TrainState
+from pamdp_agents.networks.models import NumPyModel
 from pamdp_agents.networks.q_networks import JointQ, values_of
 
 ActorLossWeighting = Literal["sum", "average", "weighted", "random_weighted"]
@@ -68,7 +68,7 @@ class PDQN(ActorCriticAgent):
         default=False, text="Keep only the taken k's term of that sum.", kind=flag(), change="recompiles"
     )
 
-    def make_critic(self, **arguments: Any) -> keras.Model:
+    def make_critic(self, **arguments: Any) -> NumPyModel:
         """Returns the Q-network, which is also called for the values of given actions only."""
         return JointQ(self.observation_transform.size, self.parameterized_space.mask, **arguments)
 

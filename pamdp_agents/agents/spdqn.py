@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-
 from pamdp_agents.agents.pdqn import PDQN
+from pamdp_agents.networks.models import NumPyModel
 from pamdp_agents.networks.split_q import SplitQ
 
 
@@ -21,6 +20,6 @@ class SPDQN(PDQN):
         Action Spaces" (arXiv 1905.04388), section 4.
     """
 
-    def make_critic(self, **arguments: Any) -> keras.Model:
+    def make_critic(self, **arguments: Any) -> NumPyModel:
         """Returns the separate Q-networks, as one model."""
         return SplitQ(self.observation_transform.size, self.parameterized_space.mask, **arguments)

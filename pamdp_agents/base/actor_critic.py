@@ -11,7 +11,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -21,10 +20,10 @@ from pamdp_agents.base.off_policy import OffPolicyAgent
 from pamdp_agents.base.settings import Kind, choice, mapping, number, optional, schedule, setting
 from pamdp_agents.experience.transition import Transition
 from pamdp_agents.learning.losses import LOSSES, fractions
-from pamdp_agents.learning.optimizers import adam, clip_by_norm, polyak
+from pamdp_agents.learning.optimizers import Adam, adam, clip_by_norm, polyak
 from pamdp_agents.learning.train_state import Call, Result, TrainState
 from pamdp_agents.networks import features
-from pamdp_agents.networks.models import FlatNetwork
+from pamdp_agents.networks.models import FlatNetwork, NumPyModel
 from pamdp_agents.networks.parameter_actor import ParameterActor
 from pamdp_agents.schedules import Schedule
 
@@ -37,11 +36,14 @@ class ActorCriticAgent(OffPolicyAgent):
 
     policy_kwargs: dict[str, Any] | None = setting(
         default=None,
-        text="""`net_arch` (hidden units: a list for both networks, or `{"pi": [...], "qf": [...]}`; default [256]),
+        text="""`net_arch` (hidden units: a list for both networks, or `{"pi": [...], "qf": [...]}`; default [256], and
+        [] is a linear network),
         `activation_fn` (a Keras name or function, or `{"name": "leaky_relu", "negative_slope": 0.01}`; default "relu"),
         `q_output_initializer` and `actor_output_initializer` (Keras initialisers, or
         their configurations), `features_extractor` (a Keras model of your own, in place of the policy's, that maps
-        observations [n, ...] to features [n, F]; or its configuration).""",
+        observations [n, ...] to features [n, F]; or its configuration), `features_extractor_kwargs` (arguments of the
+        policy's own), `normalize_images` (False leaves images as they are; default True), `optimizer_class` (Adam) and
+        `optimizer_kwargs` (Adam's `betas`, `eps` and `weight_decay`).""",
         kind=NETWORK_ARGUMENTS,
         kw_only=False,
     )
@@ -104,7 +106,7 @@ class ActorCriticAgent(OffPolicyAgent):
         super().change_setting(name, value)
 
     @abstractmethod
-    def make_critic(self, **arguments: Any) -> keras.Model:
+    def make_critic(self, **arguments: Any) -> NumPyModel:
         """Returns the critic, for `net_arch`, `activation_fn`, `output_initializer` and `features_extractor`."""
 
     @abstractmethod
@@ -146,11 +148,12 @@ class ActorCriticAgent(OffPolicyAgent):
         gradient, critic_losses, td_error, prediction = self._critic_gradient(
             q.weights, batch, self.target(state, batch, call)
         )
-        q = adam(q, self._clipped(gradient, call), call.inputs["learning_rate"])
+        settings = Adam.read((self.policy_kwargs or {}).get("optimizer_kwargs"))
+        q = adam(q, self._clipped(gradient, call), call.inputs["learning_rate"], settings)
         gradient, actor_losses, changed, at_bound = self._actor_gradient(
             actor.weights, q.weights, batch, td_error, call
         )
-        actor = adam(actor, self._clipped(gradient, call), call.inputs["actor_learning_rate"])
+        actor = adam(actor, self._clipped(gradient, call), call.inputs["actor_learning_rate"], settings)
         networks = {"q": polyak(q, call.inputs["tau"]), "actor": polyak(actor, call.inputs["actor_tau"])}
         metrics = (critic_losses, actor_losses, prediction, tf.abs(td_error), changed, at_bound)
         return Result(TrainState(networks, state.numbers), dict(zip(self.metric_names, metrics, strict=True)))
@@ -199,12 +202,17 @@ class ActorCriticAgent(OffPolicyAgent):
         activation_fn: str | Callable = "relu",
         q_output_initializer: Any = None,
         actor_output_initializer: Any = None,
-        features_extractor: keras.Model | dict[str, Any] | None = None,
+        features_extractor: Any = None,
+        features_extractor_kwargs: dict[str, Any] | None = None,
+        normalize_images: bool = True,
+        optimizer_class: str = "Adam",
+        optimizer_kwargs: dict[str, Any] | None = None,
     ) -> dict[str, FlatNetwork]:
         arch = net_arch if isinstance(net_arch, dict) else {"pi": net_arch, "qf": net_arch}
-        if arch.keys() != {"pi", "qf"}:
-            raise ValueError(f'net_arch must be a list or {{"pi": [...], "qf": [...]}}, got {net_arch!r}')
-        make_extractor = features.make(features_extractor, self.policy, self.observation_transform)
+        arguments = dict(features_extractor_kwargs or {})
+        if not normalize_images and features_extractor is None and features.POLICIES[self.policy] is not None:
+            arguments["normalized_image"] = True
+        make_extractor = features.make(features_extractor, self.policy, self.observation_transform, arguments)
 
         def make(which: Callable[..., Any], own_arch: Sequence[int], output_initializer: Any) -> FlatNetwork:
             arguments = {"net_arch": own_arch, "activation_fn": activation_fn, "output_initializer": output_initializer}

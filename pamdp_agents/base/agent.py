@@ -24,6 +24,7 @@ from pamdp_agents.experience.transition import Decision
 from pamdp_agents.files import export
 from pamdp_agents.learning.learner import SEEDS
 from pamdp_agents.logger import Logger, configure, configure_run
+from pamdp_agents.networks.keras_settings import check_tensorflow
 from pamdp_agents.presets import pretrained, tuned
 from pamdp_agents.training.loop import Training
 from pamdp_agents.training.trainee import Trainee
@@ -204,6 +205,7 @@ class Agent(Saved, Trainee):
             https://www.tensorflow.org/guide/saved_model, https://ai.google.dev/edge/litert, https://onnx.ai
         """
         self._require_set_up("export")
+        check_tensorflow()
         export.export(self, path, format)
 
     def learn(
@@ -253,6 +255,7 @@ class Agent(Saved, Trainee):
 
         It yields the number of updates where it is time for them, see `Training.rounds`.
         """
+        check_tensorflow()
         timesteps, environments = check_integer("total_timesteps", total_timesteps, 1), self.environments
         log_interval = None if log_interval is None else check_integer("log_interval", log_interval, 1)
         one = callbacks.as_callback([callback, callbacks.ProgressBarCallback()] if progress_bar else callback)

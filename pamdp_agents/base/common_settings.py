@@ -6,12 +6,12 @@ from typing import Any
 
 from pamdp_agents.base import sb3_arguments
 from pamdp_agents.base.settings import HasSettings, Kind, choice, integer, optional, path, setting
-from pamdp_agents.checks import check_bool, check_mapping
+from pamdp_agents.checks import check_bool
 from pamdp_agents.environments.adapter import Environment
 from pamdp_agents.networks import features
-from pamdp_agents.networks.policy_kwargs import serialize_policy_kwargs
+from pamdp_agents.networks.policy_kwargs import read_policy_kwargs, serialize_policy_kwargs
 
-NETWORK_ARGUMENTS = Kind(lambda name, value: check_mapping(name, value or {}), serialize_policy_kwargs)
+NETWORK_ARGUMENTS = Kind(lambda name, value: read_policy_kwargs(value), serialize_policy_kwargs)
 """The kind of `policy_kwargs`: a dict, whose Keras objects are saved as configurations."""
 
 

@@ -6,7 +6,6 @@ from abc import abstractmethod
 from typing import Any
 
 import gymnasium as gym
-import keras
 import numpy as np
 
 from pamdp_agents.base.common_settings import CommonSettings
@@ -17,6 +16,7 @@ from pamdp_agents.environments.single_as_vec_env import SingleVecEnv
 from pamdp_agents.environments.vec_normalize import check_outer_wrappers, find_vec_normalize, scaling_beside
 from pamdp_agents.files.space_json import space_to_json
 from pamdp_agents.learning.learner import SEEDS
+from pamdp_agents.networks.keras_settings import check_tensorflow, own_keras_settings, set_global_seeds
 from pamdp_agents.spaces import ObservationTransform, ParameterizedActionSpace
 from pamdp_agents.spaces.observations import WIDEST_RANGE
 
@@ -75,13 +75,20 @@ class EnvironmentBound(CommonSettings):
 
     def set_up(self, observation_space: gym.Space, action_space: gym.Space) -> None:
         """Makes everything that depends on the spaces."""
+        check_tensorflow()
         self.observation_space, self.action_space = observation_space, action_space
         for space in (observation_space, action_space):
             space_to_json(space)  # what cannot be saved is refused now, not after training
         self.parameterized_space = ParameterizedActionSpace(action_space)
-        self.observation_transform = ObservationTransform(observation_space, self.scale_observations, self.widest_range)
+        self.observation_transform = ObservationTransform(
+            observation_space,
+            scale=self.scale_observations,
+            scale_images=(self.policy_kwargs or {}).get("normalize_images", True),
+            widest_range=self.widest_range,
+        )
         self.set_random_seed(self.seed)
-        self.build()
+        with own_keras_settings():
+            self.build()
         self.is_set_up = True
 
     def set_random_seed(self, seed: int | None = None) -> None:
@@ -90,7 +97,7 @@ class EnvironmentBound(CommonSettings):
         Like Stable-Baselines3's, this seeds Python's, NumPy's and TensorFlow's global generators too.
         """
         if seed is not None:
-            keras.utils.set_random_seed(seed)
+            set_global_seeds(seed)
             self.action_space.seed(seed)
         *streams, updates = np.random.SeedSequence(seed).spawn(len(self._rngs) + 1)
         # In place: the replay buffer draws from one of them.

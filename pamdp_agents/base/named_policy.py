@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
-
-if TYPE_CHECKING:
-    from pamdp_agents.base.agent import Agent
 
 
 class NamedPolicy(str):
@@ -18,9 +15,9 @@ class NamedPolicy(str):
         agent: The agent whose policy it is.
     """
 
-    _agent: Agent
+    _agent: Any
 
-    def __new__(cls, name: str, agent: Agent) -> NamedPolicy:
+    def __new__(cls, name: str, agent: Any) -> NamedPolicy:
         """Returns the name, which knows the agent."""
         made = super().__new__(cls, name)
         made._agent = agent

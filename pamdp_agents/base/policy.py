@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from pamdp_agents.experience.transition import Decision
 from pamdp_agents.learning.learner import Learner
+from pamdp_agents.networks.keras_settings import check_tensorflow
 from pamdp_agents.networks.models import FlatNetwork
 
 Networks: TypeAlias = Mapping[str, Callable[..., Any]]
@@ -54,9 +55,17 @@ class GreedyPolicy:
     def decide(self, observations: np.ndarray) -> Decision:
         """Returns the decisions for scaled observations, float32 [n, D]."""
         if self._compiled is not None:
+            check_tensorflow()
             decision = self._compiled(observations, self._learner.weights())
             return Decision(*tf.nest.map_structure(lambda tensor: tensor.numpy(), tuple(decision)))
         networks = self.networks()
+        try:
+            return self._act_in_numpy(networks, observations)
+        except FloatingPointError:  # where np.seterr shall find mistakes; numbers that fade to 0 are none
+            with np.errstate(all="ignore"):
+                return self._act_in_numpy(networks, observations)
+
+    def _act_in_numpy(self, networks: Networks, observations: np.ndarray) -> Decision:
         if len(observations) <= CACHED_ROWS:
             return self._act(networks, observations)
         starts = range(0, len(observations), CACHED_ROWS)

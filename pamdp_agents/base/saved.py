@@ -26,6 +26,7 @@ from pamdp_agents.files.archive import Archive, SavedFileError, versions
 from pamdp_agents.learning import parameters
 from pamdp_agents.learning.learner import SEEDS, Learner
 from pamdp_agents.networks.keras_configs import UnknownObjectError
+from pamdp_agents.networks.keras_settings import check_tensorflow
 from pamdp_agents.training.progress import Progress
 
 
@@ -159,6 +160,7 @@ class Saved(EnvironmentBound):
                 pickled objects and is not trusted.
             ValueError: The environment's spaces differ from the saved ones, or a setting is wrong.
         """
+        check_tensorflow()
         archive = Archive.read(path)
         if print_system_info:
             print(f"saved with {archive.data.get('versions')}\nin use     {versions()}")

@@ -44,8 +44,11 @@ def versions() -> dict[str, str]:
 
 def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     """Returns arrays as the bytes of an `.npz` file."""
+    if objects := [name for name, array in arrays.items() if np.asarray(array).dtype.hasobject]:
+        raise ValueError(f"arrays of Python objects cannot be saved: {objects}")  # NumPy before 2.1 would pickle them
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **dict(arrays))
+    members: dict[str, Any] = dict(arrays)
+    np.savez(buffer, **members)
     return buffer.getvalue()
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from pamdp_agents.checks import warn_user
+
 _traced: dict[str, Any] = {}
 """Traced functions by the text of their graphs."""
 
@@ -20,7 +22,8 @@ class CompiledUpdate:
     """A compiled function (state, packed) → (state, metrics, …), called with as little around it as can be.
 
     Equal functions are one, which is compiled once: TensorFlow keeps whatever XLA has compiled, 12 MB for a small
-    update, as long as the program runs.
+    update, as long as the program runs. Where XLA cannot compile it, it runs without: TensorFlow's debugging puts
+    operations that XLA lacks into functions.
 
     Args:
         run: The function.
@@ -29,13 +32,18 @@ class CompiledUpdate:
     """
 
     def __init__(self, run: Callable, state_shape: tuple[int, ...], packed_shape: tuple[int, ...]):
-        function = tf.function(run, autograph=False, jit_compile=True)
-        compiled = _shared(function.get_concrete_function(tf.TensorSpec(state_shape), tf.TensorSpec(packed_shape)))
+        self._run, self._state_shape, self._packed_shape = run, state_shape, packed_shape
+        self._is_tried = False
+        self._trace(with_xla=True)
+
+    def _trace(self, with_xla: bool) -> None:
+        function = tf.function(self._run, autograph=False, jit_compile=with_xla)
+        specs = tf.TensorSpec(self._state_shape), tf.TensorSpec(self._packed_shape)
+        compiled = _shared(function.get_concrete_function(*specs), with_xla)
         # Called below what binds and checks arguments by their signature, which takes another 100 µs. That is not in
         # TensorFlow's documented interface: where a version has it not, the public call does the same.
         self._public, self._captured = compiled, getattr(compiled, "captured_inputs", ())
         self._below = getattr(getattr(compiled, "inference_fn", None), "call_preflattened", None)
-        self._packed_shape = packed_shape
 
     def twin(self) -> CompiledUpdate:
         """Returns the same function for a packed input of its own."""
@@ -58,13 +66,31 @@ class CompiledUpdate:
 
     def __call__(self, state: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Runs the function on a state and `packed`; returns the new state, the metrics and what else it gives."""
+        return self._call(state) if self._is_tried else self._try(state)
+
+    def _try(self, state: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Makes the first call, with which XLA compiles."""
+        try:
+            results = self._call(state)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+            self._trace(with_xla=False)
+            results = self._call(state)  # raises the error again, if it is another one
+            warn_user(
+                "updates run without XLA, which takes several times as long: it cannot compile them, since "
+                "tf.debugging.enable_check_numerics, another of TensorFlow's tools for debugging, or a layer has put "
+                f"an operation into them that XLA does not have: {error.message.strip().splitlines()[0]}"
+            )
+        self._is_tried = True
+        return results
+
+    def _call(self, state: tf.Tensor) -> tuple[tf.Tensor, ...]:
         if self._below is None:
             return self._public(state, self._packed_tensor)
         return self._below([state, self._packed_tensor, *self._captured])
 
 
-def _shared(traced: Any) -> Any:
-    """Returns the first of all traced functions that have the same graph as this one."""
+def _shared(traced: Any, with_xla: bool) -> Any:
+    """Returns the first of all traced functions that have the same graph as this one, and are compiled as it is."""
     if traced.captured_inputs:
         return traced
     graph = traced.graph.as_graph_def()
@@ -76,7 +102,7 @@ def _shared(traced: Any) -> Any:
     order = {name: f"function {i}" for i, name in enumerate(names)}
     functions.sort(key=lambda each: names.index(each.signature.name))
     del graph.library.function[:]
-    text = "".join([str(graph), *map(str, functions)])
+    text = "".join([f"XLA: {with_xla} ", str(graph), *map(str, functions)])
     text = re.sub("CustomGradient-[0-9]+", "", text)  # how it would be differentiated, which it is not
     if names:
         longest_first = "|".join(sorted(map(re.escape, names), key=len, reverse=True))

@@ -18,7 +18,7 @@ NUMPY_ACTIVATIONS: dict[Callable, Callable[[Array], Array]] = {
     keras.activations.leaky_relu: lambda h: np.maximum(h, np.float32(0.2) * h, out=h),
     keras.activations.tanh: lambda h: np.tanh(h, out=h),
     keras.activations.elu: lambda h: np.where(h > 0, h, np.expm1(np.minimum(h, 0))),
-    keras.activations.sigmoid: lambda h: 1 / (1 + np.exp(-h)),
+    keras.activations.sigmoid: lambda h: 1 / (1 + np.exp(-np.maximum(h, -88))),  # float32 ends before exp(89)
     keras.activations.linear: lambda h: h,
 }
 

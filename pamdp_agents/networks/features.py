@@ -6,31 +6,23 @@ a Keras model: the policy's, or one of the user's own.
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium as gym
 import keras
 import tensorflow as tf
-from gymnasium import spaces
 
+from pamdp_agents.checks import check_integer
 from pamdp_agents.networks import keras_configs
+from pamdp_agents.networks.keras_settings import own_keras_settings
 from pamdp_agents.spaces import nested
-from pamdp_agents.spaces.observations import ObservationTransform
+from pamdp_agents.spaces.observations import ObservationTransform, is_image_space
 
 OWN = 'hand in a Keras model of your own with policy_kwargs={"features_extractor": model}'
-
-
-def is_image_space(space: gym.Space) -> bool:
-    """Whether a space holds images, as Stable-Baselines3 decides it: a uint8 Box of three axes, from 0 to 255."""
-    return (
-        isinstance(space, spaces.Box)
-        and len(space.shape) == 3
-        and space.dtype == "uint8"
-        and bool((space.low == 0).all() and (space.high == 255).all())
-    )
 
 
 def is_channels_first(shape: tuple[int, ...]) -> bool:
@@ -44,7 +36,8 @@ def is_channels_first(shape: tuple[int, ...]) -> bool:
     return smallest == 0
 
 
-def NatureCNN(observation_space: gym.Space, features_dim: int = 512) -> keras.Model:
+@own_keras_settings()
+def NatureCNN(observation_space: gym.Space, features_dim: int = 512, normalized_image: bool = False) -> keras.Model:
     """Returns the convolutional network of the DQN paper: the features extractor of `"CnnPolicy"`.
 
     Convolutions of 32 8×8 kernels with stride 4, 64 4×4 with stride 2 and 64 3×3 with stride 1, then one Dense layer;
@@ -53,6 +46,7 @@ def NatureCNN(observation_space: gym.Space, features_dim: int = 512) -> keras.Mo
     Args:
         observation_space: A space of images, as `is_image_space` says.
         features_dim: Number of features.
+        normalized_image: Take any Box of three axes for images.
 
     Raises:
         ValueError: The space is not one of images, or they are smaller than 36×36.
@@ -60,9 +54,11 @@ def NatureCNN(observation_space: gym.Space, features_dim: int = 512) -> keras.Mo
     References:
         Mnih et al. 2015, "Human-level control through deep reinforcement learning", Nature 518, Methods.
     """
-    if not is_image_space(observation_space):
+    features_dim = check_integer("features_dim", features_dim, 1)
+    if not is_image_space(observation_space, normalized_image):
         raise ValueError(
-            "CnnPolicy (NatureCNN) needs observations that are images, a Box of uint8 from 0 to 255 with three axes, "
+            "CnnPolicy (NatureCNN) needs observations that are images, a Box of uint8 from 0 to 255 with three axes "
+            "(with normalize_images=False of any numbers), "
             f'got {observation_space}; use "MlpPolicy", "MultiInputPolicy" for a Dict with images, or {OWN}'
         )
     assert observation_space.shape is not None
@@ -89,12 +85,16 @@ def NatureCNN(observation_space: gym.Space, features_dim: int = 512) -> keras.Mo
     )
 
 
-def CombinedExtractor(observation_space: gym.Space, cnn_output_dim: int = 256) -> keras.Model:
+@own_keras_settings()
+def CombinedExtractor(
+    observation_space: gym.Space, cnn_output_dim: int = 256, normalized_image: bool = False
+) -> keras.Model:
     """Returns the features extractor of `"MultiInputPolicy"`: images through a CNN, all else as it is, side by side.
 
     Args:
         observation_space: A Dict or Tuple, nested or not. Its images are what `is_image_space` says.
         cnn_output_dim: Number of features of each image.
+        normalized_image: Take every Box of three axes for an image.
 
     Raises:
         ValueError: It is another space, or an image is smaller than 36×36.
@@ -110,8 +110,8 @@ def CombinedExtractor(observation_space: gym.Space, cnn_output_dim: int = 256) -
     for i, ((path, leaf), shape) in enumerate(zip(leaves, shapes, strict=True)):
         name = path.removeprefix("['").removesuffix("']").replace("/", "_")  # "image" for ['image'], as Keras wishes
         inputs.append(keras.Input(shape, name=name))
-        if is_image_space(leaf):
-            layer = NatureCNN(leaf, cnn_output_dim)
+        if is_image_space(leaf, normalized_image):
+            layer = NatureCNN(leaf, cnn_output_dim, normalized_image)
             layer.name = f"cnn_{i}"
         else:
             layer = keras.layers.Flatten(name=f"flatten_{i}")
@@ -120,7 +120,7 @@ def CombinedExtractor(observation_space: gym.Space, cnn_output_dim: int = 256) -
     return keras.Model(nested.assemble(nested.nesting(observation_space), inputs), features, name="combined")
 
 
-POLICIES: dict[str, Callable[[gym.Space], keras.Model] | None] = {
+POLICIES: dict[str, Callable[..., keras.Model] | None] = {
     "MlpPolicy": None,
     "CnnPolicy": NatureCNN,
     "MultiInputPolicy": CombinedExtractor,
@@ -160,6 +160,12 @@ class FeaturesExtractor(keras.layers.Layer):
                 f"[n, features], got {features.shape if tf.is_tensor(features) else type(features)} for n = 2; a "
                 "Flatten layer at its end helps"
             )
+        if other := [x.dtype for x in (features, *self.model.weights) if tf.as_dtype(x.dtype) != tf.float32]:
+            raise ValueError(
+                f"features_extractor {self.model.name!r} has weights or features of {tf.as_dtype(other[0]).name}, but "
+                'agents compute in float32: make it under keras.config.set_dtype_policy("float32") (without one, the '
+                'dtype policy is floatx), or give its layers dtype="float32"'
+            )
         self.n_features = features.shape[1]
         self.built = True
         _check_weights(self.model)
@@ -190,7 +196,10 @@ def _check_weights(model: keras.Model) -> None:
 
 
 def make(
-    identifier: keras.Model | dict[str, Any] | None, policy: str, observations: ObservationTransform
+    identifier: keras.Model | dict[str, Any] | None,
+    policy: str,
+    observations: ObservationTransform,
+    arguments: Mapping[str, Any],
 ) -> Callable[[], FeaturesExtractor | None]:
     """Returns the function that makes a network's features extractor, each with weights of its own.
 
@@ -198,14 +207,20 @@ def make(
         identifier: The user's Keras model or its configuration, or None for the policy's.
         policy: Name of the policy.
         observations: How observations are flattened.
+        arguments: Arguments of the policy's own extractor.
 
     Raises:
         TypeError: `identifier` is something else.
-        ValueError: The policy is not for this observation space, or the model cannot be described.
+        ValueError: The policy is not for this observation space, the model cannot be described, or there are arguments
+            that the extractor does not have.
     """
-    if identifier is None:
-        default = POLICIES[policy]
-        identifier = default(observations.space) if default else None
+    default = POLICIES[policy] if identifier is None else None
+    known = list(inspect.signature(default).parameters)[1:] if default else []
+    if unknown := sorted(arguments.keys() - set(known)):
+        whose = "a features_extractor of your own" if identifier is not None else policy
+        raise ValueError(f"features_extractor_kwargs for {whose} must be among {known}: {unknown} are not")
+    if default is not None:
+        identifier = default(observations.space, **arguments)
     if identifier is None:
         return lambda: None
     if not isinstance(identifier, keras.Model | dict):

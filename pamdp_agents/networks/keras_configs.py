@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
-import sys
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -104,8 +104,7 @@ def _check_name(config: dict[str, Any]) -> None:
     if is_function:
         allowed = module in ("builtins", "keras.activations") and hasattr(keras.activations, name)
     else:
-        # Never imported for the configuration's sake: neither the module nor, by a module's __getattr__, the name.
-        found = vars(sys.modules[module]).get(name) if module in sys.modules and _is_keras(module) else None
+        found = _find(f"{module}.{name}") if module else None
         allowed = isinstance(found, type) and found.__module__.startswith(_MODULES) and not issubclass(found, _REFUSED)
     if ordinary and allowed:
         return
@@ -121,8 +120,17 @@ def _check_name(config: dict[str, Any]) -> None:
     )
 
 
-def _is_keras(module: str) -> bool:
-    return module == "keras" or module.startswith("keras.")
+def _find(path: str) -> Any:
+    """Returns what is at a path such as `keras.layers.Dense`, or None.
+
+    Nothing is imported for the configuration's sake, neither modules nor, by a module's __getattr__, names. It is not
+    `sys.modules` that is asked: up to version 3.9, Keras has its public modules there by other names.
+    """
+    root, *parts = path.split(".")
+    found: Any = keras if root == "keras" else None
+    for part in parts:
+        found = vars(found).get(part) if isinstance(found, ModuleType) else None
+    return found
 
 
 def _check_own(registered: Any) -> None:

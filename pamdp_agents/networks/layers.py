@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from pamdp_agents.checks import check_integer
 from pamdp_agents.networks.activations import Array
 
 
-def check_net_arch(net_arch: Sequence[int]) -> None:
-    """Refuses what are not the numbers of units of at least one hidden layer.
+def check_net_arch(net_arch: Any) -> list[int]:
+    """Returns the units of the hidden layers as a list, after checking them; of none for a linear network.
 
     Raises:
         ValueError: They are not.
     """
-    if isinstance(net_arch, str) or not net_arch or not all(isinstance(n, int) and n > 0 for n in net_arch):
-        raise ValueError(f"net_arch must be a list of at least one positive number of units, got {net_arch!r}")
+    try:
+        if isinstance(net_arch, str | Mapping) or not isinstance(net_arch, Iterable):
+            raise TypeError("it is no list")
+        return [check_integer("units", units, 1) for units in net_arch]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"net_arch must be a list of positive numbers of units, got {net_arch!r}") from error
 
 
 def hidden_layers(net_arch: Sequence[int], activation: Callable) -> list[keras.layers.Dense]:
     """Returns the hidden layers, one for each number of units."""
-    check_net_arch(net_arch)
     return [
         HiddenLayer(units, activation, kernel_initializer="he_normal", name=f"hidden_{i}")
-        for i, units in enumerate(net_arch)
+        for i, units in enumerate(check_net_arch(net_arch))
     ]
 
 

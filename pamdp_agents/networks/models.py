@@ -19,6 +19,7 @@ import tensorflow as tf
 from pamdp_agents.learning.flat import FlatLayout
 from pamdp_agents.networks.activations import Array, numpy_activation
 from pamdp_agents.networks.features import FeaturesExtractor
+from pamdp_agents.networks.keras_settings import own_keras_settings
 
 
 class NumPyModel(keras.Model):
@@ -77,7 +78,7 @@ class FlatNetwork:
         self.names = [
             f"features/{numbers[id(variable)]}_{variable.name}"
             if id(variable) in numbers
-            else variable.path.removeprefix(f"{model.name}/")
+            else "/".join(variable.path.split("/")[-2:])  # layer and weight, without the name scopes they were made in
             for variable in model.trainable_variables
         ]
         shapes = [tuple(variable.shape) for variable in model.trainable_variables]
@@ -98,8 +99,7 @@ class FlatNetwork:
 
     def __call__(self, flat: tf.Tensor, *inputs: tf.Tensor) -> tf.Tensor:
         """Calls the model with the weights in the vector."""
-        outputs, _ = self.model.stateless_call(self.split(flat), self.model.non_trainable_variables, *inputs)
-        return outputs
+        return self._called(self.split(flat), self.model.non_trainable_variables, *inputs)
 
     def in_numpy(self, flat: Array) -> Callable[..., Array]:
         """Returns the model as a NumPy function of its inputs, with the weights in the vector.
@@ -112,4 +112,8 @@ class FlatNetwork:
     def frozen(self, flat: Array) -> Callable[..., tf.Tensor]:
         """Returns the model as a function of its inputs, with the weights in the vector and all others as constants."""
         weights = self.split(flat), [variable.numpy() for variable in self.model.non_trainable_variables]
-        return lambda *inputs: self.model.stateless_call(*weights, *inputs)[0]
+        return partial(self._called, *weights)
+
+    def _called(self, weights: Sequence[Any], others: Sequence[Any], *inputs: tf.Tensor) -> tf.Tensor:
+        with own_keras_settings():
+            return self.model.stateless_call(weights, others, *inputs)[0]

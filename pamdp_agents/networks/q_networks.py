@@ -24,7 +24,7 @@ class JointQ(NumPyModel):
         n_observations: Size of the observation.
         parameter_mask: bool [K, P], which parameters belong to which discrete action. Where no parameter belongs to
             several, those of action 0 come first, then those of action 1, and so on.
-        net_arch: Units of each hidden layer; at least one.
+        net_arch: Units of each hidden layer; none for a linear network.
         activation_fn: Activation of the hidden layers.
         output_initializer: Initialiser of the output layer's kernel; default uniform ±1/√fan_in.
         features_extractor: What the Dense layers get in place of the observation.
@@ -90,10 +90,14 @@ class MultiPassQ(JointQ):
 
     def call(self, observation: tf.Tensor, x: tf.Tensor, k: tf.Tensor | None = None) -> tf.Tensor:
         """Maps observations [n, n_observations] and parameters [n, P] to values [n, K]; for actions k [n], to [n]."""
-        first, *others = self.hidden
         n, owners = self.n_features, self.owners
         if k is not None:
             return super().call(observation, owners.of_the_taken(x, k), k)
+        if not self.hidden:  # a linear network: one pass, in which no output has weights of others' parameters
+            values = affine(self.features(observation), self.out.kernel[:n], self.out.bias)
+            own_weights = self.out.kernel[n:] * owners.mask.T
+            return values + tf.matmul(x, own_weights) if owners.n_parameters else values
+        first, *others = self.hidden
         # Axes [K, n, units], the passes first: every product is a plain batched matrix product, without transposes.
         h = affine(self.features(observation), first.kernel[:n], first.bias)[None]
         if owners.n_parameters:
@@ -112,6 +116,8 @@ class MultiPassQ(JointQ):
         """Returns the same in NumPy; the axis of the actions comes first, so that every product is one BLAS call."""
         activation, n, owners = self._require_numpy(), self.n_features, self.owners
         kernel, bias, *others = weights
+        if not self.hidden:
+            return dense(observation, kernel[:n], bias) + x @ (kernel[n:] * owners.mask.T)
         h = np.empty((owners.n_actions, len(observation), kernel.shape[1]), np.float32)
         if owners.shared:
             masked = (owners.mask[:, None] * x).reshape(-1, owners.n_parameters)

@@ -82,7 +82,7 @@ class SplitQ(NumPyModel):
         n_observations: Size of the observation.
         parameter_mask: bool [K, P], which parameters belong to which discrete action. Where no parameter belongs to
             several, those of action 0 come first, then those of action 1, and so on.
-        net_arch: Units of each hidden layer of each network; at least one.
+        net_arch: Units of each hidden layer of each network; none for linear ones.
         activation_fn: Activation of the hidden layers.
         output_initializer: Initialiser of the output layers' kernels, [units, 1] each; default uniform ±1/√fan_in.
         features_extractor: What the networks get in place of the observation.
@@ -103,7 +103,7 @@ class SplitQ(NumPyModel):
     ):
         activation = get_activation(activation_fn)
         super().__init__("q", activation, features_extractor)
-        check_net_arch(net_arch)
+        net_arch = check_net_arch(net_arch)
         self.n_features = n_observations if features_extractor is None else features_extractor.n_features
         self.owners = Owners(parameter_mask)
         n_inputs = [
@@ -119,7 +119,7 @@ class SplitQ(NumPyModel):
 
     def call(self, observation: tf.Tensor, x: tf.Tensor, k: tf.Tensor | None = None) -> tf.Tensor:
         """Maps observations [n, n_observations] and parameters [n, P] to values [n, K]; for actions k [n], to [n]."""
-        first, *others = self.hidden
+        first, *others = (*self.hidden, self.out)
         owners = self.owners
         # Not left to broadcasting, whose products take XLA a tenth of an update longer.
         features = tf.tile(self.features(observation)[None], (owners.n_actions, 1, 1))
@@ -131,7 +131,7 @@ class SplitQ(NumPyModel):
             h = first.activation(h)
         else:
             h = first(features)
-        for layer in (*others, self.out):
+        for layer in others:
             h = layer(h)
         values = tf.transpose(h[:, :, 0])
         return values if k is None else values_of(values, k)

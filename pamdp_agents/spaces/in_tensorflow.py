@@ -23,6 +23,7 @@ def flatten(leaf: spaces.Space[Any], values: tf.Tensor) -> tf.Tensor:
 
 def round_inward(low: np.ndarray, high: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     """Bounds in another dtype, rounded to the inside: the environment may refuse a value that is a rounding outside."""
-    lowest, highest = low.astype(dtype), high.astype(dtype)
-    lowest = np.where(lowest < low, np.nextafter(lowest, dtype.type(np.inf)), lowest)
-    return lowest, np.where(highest > high, np.nextafter(highest, dtype.type(-np.inf)), highest)
+    with np.errstate(all="ignore"):  # next to 0 are the smallest numbers there are
+        lowest, highest = low.astype(dtype), high.astype(dtype)
+        lowest = np.where(lowest < low, np.nextafter(lowest, dtype.type(np.inf)), lowest)
+        return lowest, np.where(highest > high, np.nextafter(highest, dtype.type(-np.inf)), highest)

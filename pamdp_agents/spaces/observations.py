@@ -27,6 +27,18 @@ MOST_VALUES = 2**24
 """A longer one-hot vector is refused: one layer of a network on it, or one transition, takes gigabytes."""
 
 
+def is_image_space(space: spaces.Space[Any], normalized_image: bool = False) -> bool:
+    """Whether a space holds images, as Stable-Baselines3 decides it.
+
+    Args:
+        space: The space.
+        normalized_image: Take any Box of three axes; not only of uint8, from 0 to 255.
+    """
+    if not isinstance(space, spaces.Box) or len(space.shape) != 3:
+        return False
+    return normalized_image or (space.dtype == "uint8" and bool((space.low == 0).all() and (space.high == 255).all()))
+
+
 class ObservationTransform:
     """Flattens observations to float32 vectors and scales them to [−1, 1].
 
@@ -39,7 +51,7 @@ class ObservationTransform:
     Args:
         space: The observation space: any that `gymnasium.spaces.flatten_space` makes a Box of.
         scale: Whether to scale; if not, observations are only flattened. Or the keys of a `Dict` to scale.
-
+        scale_images: Whether images are scaled, too: every Box of three axes.
         widest_range: Bounds further apart than this count as none; None: all finite bounds are bounds.
 
     Attributes:
@@ -64,6 +76,7 @@ class ObservationTransform:
         self,
         space: spaces.Space[Any],
         scale: bool | Sequence[str] = True,
+        scale_images: bool = True,
         widest_range: float | None = WIDEST_RANGE,
     ) -> None:
         refuse_old_space("observation_space", space)
@@ -91,8 +104,9 @@ class ObservationTransform:
         self.places = {
             path: slice(start, end) for (path, _), start, end in zip(self._leaves, [0, *ends], ends, strict=False)
         }
-        for path, place in self.places.items():
-            self.scaled[place] &= _is_scaled(path, space, scale)
+        for (path, leaf), place in zip(self._leaves, self.places.values(), strict=True):
+            is_left = not scale_images and is_image_space(leaf, normalized_image=True)
+            self.scaled[place] &= _is_scaled(path, space, scale) and not is_left
         limit = math.inf if widest_range is None else widest_range
         self.too_wide = self.scaled & ~_within(self.low, self.high, limit)
         self.scaled &= ~self.too_wide

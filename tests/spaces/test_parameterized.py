@@ -1,5 +1,6 @@
 """ParameterizedActionSpace: every layout, there and back."""
 
+import inspect
 import warnings
 from collections import OrderedDict
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from pamdp_agents.spaces import ParameterizedActionSpace, SharedParameters
 
+INT32 = {"dtype": np.int32} if "dtype" in inspect.signature(Discrete).parameters else {}  # older Gymnasiums: int64
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=80)
 
 
@@ -227,8 +229,8 @@ X = f32(1.0, 0.5, 0.0, -0.5)  # in the environment's units 30; 540; 0, -5
             {"action_1": f32(30), "action_2": f32(540), "action_3": f32(0, -5), "which": np.int64(1)},
         ),
         (
-            Dict(act=Discrete(3, start=-1, dtype=np.int32), parameters=Tuple((RUN, HOP, LEAP))),
-            {"act": np.int32(0), "parameters": (f32(30), f32(540), f32(0, -5))},
+            Dict(act=Discrete(3, start=-1, **INT32), parameters=Tuple((RUN, HOP, LEAP))),
+            {"act": INT32.get("dtype", np.int64)(0), "parameters": (f32(30), f32(540), f32(0, -5))},
         ),
         (OneOf((RUN, HOP, LEAP)), (np.int64(1), f32(540))),
         (OneOf((RUN, Tuple((HOP, LEAP)))), (np.int64(1), (f32(540), f32(0, -5)))),
