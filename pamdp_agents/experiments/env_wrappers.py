@@ -61,8 +61,7 @@ def find_wrappers(wrappers: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[W
 
 
 def find_unsafe(wrappers: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[str]:
-    """Returns the names among wrappers whose use would run code that nobody has asked for: not yet imported, or no
-    wrappers at all."""
+    """Returns the names of wrappers whose use would run code that nobody asked for: not yet imported, or no wrapper."""
     unsafe = []
     for name in (name for one in wrappers for name in one):
         module, _, attribute = name.rpartition(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,23 @@ import gymnasium as gym
 
 from pamdp_agents.experiments.display import has_display
 from pamdp_agents.experiments.env_wrappers import Wrapper
+
+
+def import_packages(names: Sequence[str]) -> list[str]:
+    """Imports packages, which register their environments; returns the names.
+
+    Raises:
+        TypeError: They are not several names.
+        ValueError: One cannot be imported.
+    """
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"gym_packages must be names of packages, got {names!r}")
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # a package runs anything when it is imported
+            raise ValueError(f"gym_packages: cannot import {name} ({type(error).__name__}: {error})") from error
+    return list(names)
 
 
 def make_env(

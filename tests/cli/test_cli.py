@@ -87,6 +87,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_a_run_folder_holds_the_agent_its_settings_its_log_and_its_evaluations(run: Path) -> None:
     assert {path.name for path in run.iterdir()} == {
         "model.zip",
+        "checkpoint.zip",
         "best_model.zip",
         "config.json",
         "progress.csv",
