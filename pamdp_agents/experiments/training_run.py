@@ -191,7 +191,7 @@ class TrainingRun:
                 env = make_env(self.env, dict(self.env_kwargs), n_envs=n_envs, wrappers=wrappers)
                 return stack.enter_context(contextlib.closing(env))
 
-            folders = [*self.folders] or [None] * len(self.seeds)
+            folders: list[Path | None] = [*self.folders] or [None] * len(self.seeds)
             for seed, folder in zip(self.seeds, folders, strict=True):
                 made.append((self._make_agent(seed, make(self.n_envs), folder), make()))
         except CannotStartError:
