@@ -126,7 +126,7 @@ def name_option(error: Exception, args: argparse.Namespace) -> str:
         text = f"--parameter-sizes: {text}"
     elif first == "strategy" and getattr(args, "strategy", None) is not None:
         text = f"--strategy: {text}"
-    elif first in settings or any(f"no setting {name}" in text for name in settings):
+    elif first in settings or f"'{first}'" in repr(settings) or any(f"no setting {name}" in text for name in settings):
         text = f"--hyperparams: {text}"
     elif first in OPTIONS:
         text = OPTIONS[first] + text.removeprefix(first)
