@@ -55,16 +55,23 @@ def _add_train(subparsers: Any) -> None:
         "train an agent",
         "Everything about the run goes into a new folder LOG_FOLDER/ALGO/ENV_N: the agent (model.zip), the settings "
         "(config.json), the log table (progress.csv), its picture (learning_curve.png) and a final evaluation "
-        "(evaluation.json). Ctrl-C stops early and keeps what has been learned.",
+        "(evaluation.json). Ctrl-C, SIGTERM and SIGHUP stop early and keep what has been learned; --resume goes on.",
     )
-    add("--algo", required=True, choices=AGENTS, help="the algorithm")
-    add("--env", required=True, metavar="ID", help="the environment's id, such as pamdp/Platform-v0")
+    # What is not given is not there: a TrainingRun has the defaults, and a run that goes on its own values.
+    not_given = argparse.SUPPRESS
+    add("--algo", default=not_given, choices=AGENTS, help="the algorithm")
+    add("--env", default=not_given, metavar="ID", help="the environment's id, such as pamdp/Platform-v0")
     add("-n", "--n-timesteps", type=_at_least(1), metavar="N", help="environment steps (default: the tuned number)")
-    add("--n-envs", type=_at_least(1), default=1, metavar="N", help="environments to train in at once (default: 1)")
+    add(
+        "--n-envs",
+        type=_at_least(1),
+        default=not_given,
+        metavar="N",
+        help="environments to train in at once (default: 1)",
+    )
     add(
         "--seeds",
         type=_at_least(1),
-        default=1,
         metavar="N",
         help="train N agents at once, with the seeds SEED to SEED+N-1, each with a folder of its own (default: 1)",
     )
@@ -85,25 +92,54 @@ def _add_train(subparsers: Any) -> None:
         help="settings to change, such as learning_rate:1e-3 \"policy_kwargs:{'net_arch': [64]}\"",
     )
     add("--defaults", action="store_true", help="start from the constructor's defaults, not from the tuned settings")
-    add("-f", "--log-folder", type=Path, default="runs", metavar="DIR", help="where run folders go (default: runs)")
-    add("-tb", "--tensorboard-log", type=Path, metavar="DIR", help="write logs for TensorBoard to a new folder in DIR")
+    add(
+        "-f",
+        "--log-folder",
+        type=Path,
+        default=not_given,
+        metavar="DIR",
+        help="where run folders go (default: runs)",
+    )
+    add(
+        "-tb",
+        "--tensorboard-log",
+        type=Path,
+        default=not_given,
+        metavar="DIR",
+        help="write logs for TensorBoard to a new folder in DIR",
+    )
     add("-P", "--progress", action="store_true", help="show a progress bar (without -P: only in a terminal)")
     add(
         "--eval-freq",
         type=int,
-        default=0,
+        default=not_given,
         metavar="N",
         help="evaluate every N steps, and keep the best agent so far as best_model.zip (default: only at the end)",
     )
     add(
         "--eval-episodes",
         type=_at_least(1),
-        default=200,
+        default=not_given,
         metavar="N",
         help="episodes of every evaluation (default: 200)",
     )
+    add(
+        "--save-freq",
+        type=_at_least(0),
+        default=not_given,
+        metavar="N",
+        help="save a checkpoint every N steps, in place of the last one, so that --resume goes on from there after a "
+        "kill (default: only at the end, or when stopped)",
+    )
+    add(
+        "--resume",
+        type=Path,
+        metavar="RUN_FOLDER",
+        help="go on with the run in this folder, and with those of the other seeds of the same run, from the last "
+        "checkpoint; all about it is as it was, so that only -n can change it",
+    )
     add("--verbose", type=int, default=0, choices=(0, 1, 2), help="1: print settings, log tables and tracebacks")
-    _add_common(add)
+    _add_common(add, default=not_given)
 
 
 def _add_evaluate(subparsers: Any) -> None:
@@ -156,18 +192,55 @@ def _add_selection(add: Callable[..., Any]) -> None:
     )
 
 
-def _add_common(add: Callable[..., Any]) -> None:
+def _add_common(add: Callable[..., Any], default: Any = ()) -> None:
+    """Adds what is about the environment and the machine; `default` is that of what is about the environment."""
     add(
         "--env-kwargs",
         type=_named_value,
         nargs="+",
-        default=[],
+        default=default,
         metavar="NAME:VALUE",
         help="arguments of the environment (evaluate and enjoy start from those of the training)",
     )
-    add("--gym-packages", nargs="+", default=[], metavar="PACKAGE", help="packages to import for their environments")
+    add(
+        "--env-wrapper",
+        type=_wrapper,
+        nargs="+",
+        default=default,
+        metavar="WRAPPER",
+        help="wrappers of the environment, the innermost first: module.Class, or with arguments "
+        "\"module.Class:{'name': value}\" (default of evaluate and enjoy: those of the training)",
+    )
+    add(
+        "--parameter-sizes",
+        type=_at_least(0),
+        nargs="+",
+        metavar="N",
+        help="for one Box that holds the parameters of all discrete actions: how many of its coordinates each action "
+        "owns, such as 1 2 0; the outermost wrapper is then HybridActionWrapper(env, parameter_sizes=[1, 2, 0])",
+    )
+    add(
+        "--gym-packages",
+        nargs="+",
+        default=default,
+        metavar="PACKAGE",
+        help="packages to import for their environments",
+    )
     add("--device", default="auto", help="auto, cpu, gpu or a TensorFlow device (default: auto)")
     add("--num-threads", type=int, default=-1, metavar="N", help="TensorFlow's threads (default: its own choice)")
+
+
+def _wrapper(text: str) -> str | dict[str, Any]:
+    """`"a.B:{'c': 1}"` → `{"a.B": {"c": 1}}`."""
+    name, colon, value = text.partition(":")
+    if not colon:
+        return name
+    try:
+        return {name: dict(ast.literal_eval(value))}
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        raise argparse.ArgumentTypeError(
+            f"must be module.Class or \"module.Class:{{'name': value}}\", got {text!r}"
+        ) from None
 
 
 def _at_least(least: int) -> Callable[[str], int]:
@@ -187,5 +260,5 @@ def _named_value(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(f"must be name:value, got {text!r}")
     try:
         return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # as literal_eval has it
         return name, value

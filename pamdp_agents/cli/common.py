@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,14 +16,36 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 
 from pamdp_agents.agents import AGENTS, agent_class
-from pamdp_agents.experiments.make_env import make_env
+from pamdp_agents.checks import check_mapping
+from pamdp_agents.experiments.env_wrappers import HYBRID_ACTION, Wrapper, find_unsafe, find_wrappers, read_wrappers
+from pamdp_agents.experiments.make_env import import_packages, make_env
 from pamdp_agents.experiments.outcomes import BEST_MODEL, MODEL
-from pamdp_agents.experiments.run_folder import find_folder, read_config
+from pamdp_agents.experiments.run_folder import CONFIG, find_folder, read_config
 from pamdp_agents.files.archive import Archive
 from pamdp_agents.presets import pretrained
 
 if TYPE_CHECKING:
     from pamdp_agents.base.agent import Agent
+
+
+OPTIONS = {
+    "algorithm": "--algo",
+    "device": "--device",
+    "env": "--env",
+    "env_kwargs": "--env-kwargs",
+    "env_wrapper": "--env-wrapper",
+    "eval_episodes": "--eval-episodes",
+    "eval_freq": "--eval-freq",
+    "gym_packages": "--gym-packages",
+    "log_folder": "--log-folder",
+    "n_envs": "--n-envs",
+    "n_timesteps": "--n-timesteps",
+    "save_freq": "--save-freq",
+    "seeds": "--seeds",
+    "settings": "--hyperparams",
+    "tensorboard_log": "--tensorboard-log",
+}
+"""What gives the arguments of a `TrainingRun` that errors may name."""
 
 
 class CommandError(Exception):
@@ -51,19 +73,71 @@ def open_trained(args: argparse.Namespace, render_mode: str | None = None) -> It
         OSError: There is no such file.
     """
     file = _find_agent_file(args)
-    _import_packages(args.gym_packages)
+    _import_packages(getattr(args, "gym_packages", []))
     limit_threads(args.num_threads)
     try:
         saved = Archive.read(file).data
         name = saved.get("agent", "")
         if name not in AGENTS.values():
             raise CommandError(f"the file holds an agent of class {name!r}; known: {', '.join(AGENTS.values())}")
-        kwargs = read_config(file).get("env_kwargs", {}) | dict(args.env_kwargs)
-        env = make_env(args.env or _check_registered(saved.get("env")), kwargs, render_mode)
+        env_id = args.env or _check_registered(saved.get("env"))
+        kwargs, wrappers = _find_environment(args, file.parent)
+        env = make_env(env_id, kwargs, render_mode, wrappers=wrappers)
         with contextlib.closing(env):
             yield agent_class(name).load(file, env=env, device=args.device), env
     except (ValueError, TypeError) as error:
-        raise CommandError(error) from error
+        raise CommandError(name_option(error, args)) from error
+
+
+def _find_environment(args: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], list[Wrapper]]:
+    """Returns the arguments and the wrappers of the environment: those given, and those of the training.
+
+    A file decides neither about windows nor, if its origin is unknown, about what is imported.
+    """
+    config = read_config(folder)
+    try:
+        trained_with = check_mapping("env_kwargs", config.get("env_kwargs", {}))
+        recorded = read_wrappers(config.get("env_wrapper", ()))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CommandError(f"{folder / CONFIG} is damaged: {error}") from error
+    trained_with.pop("render_mode", None)
+    if given := wrappers_given(args):
+        recorded = given
+    elif args.path is not None and (unsafe := find_unsafe(recorded)):
+        raise CommandError(
+            f"{folder / CONFIG} names the wrapper {unsafe[0]}, which is not imported, for that runs code: if you trust "
+            f"it, import its module with --gym-packages, or name it with --env-wrapper"
+        )
+    return trained_with | dict(args.env_kwargs), find_wrappers(recorded)
+
+
+def wrappers_given(args: argparse.Namespace) -> list[dict[str, dict[str, Any]]]:
+    """Returns the wrappers that `--env-wrapper` and `--parameter-sizes` ask for, the innermost first."""
+    given = read_wrappers(getattr(args, "env_wrapper", []))
+    sizes = getattr(args, "parameter_sizes", None)
+    return given + ([] if sizes is None else [{HYBRID_ACTION: {"parameter_sizes": sizes}}])
+
+
+def name_option(error: Exception, args: argparse.Namespace) -> str:
+    """Returns what an error says, about the option that was given where it names an argument or a setting."""
+    text, settings = str(error), dict(getattr(args, "hyperparams", []))
+    first = re.split(r"\W", text, maxsplit=1)[0]
+    if getattr(args, "parameter_sizes", None) is not None and "parameter_sizes must" in text:
+        text = f"--parameter-sizes: {text}"
+    elif first == "strategy" and getattr(args, "strategy", None) is not None:
+        text = f"--strategy: {text}"
+    elif first in settings or f"'{first}'" in repr(settings) or any(f"no setting {name}" in text for name in settings):
+        text = f"--hyperparams: {text}"
+    elif first in OPTIONS:
+        text = OPTIONS[first] + text.removeprefix(first)
+    elif "cannot make the environment" in text and getattr(args, "env_kwargs", []):
+        text = f"--env-kwargs: {text}"
+    if "HybridActionWrapper(env, parameter_sizes=" in text:
+        text += (
+            f" On the command line: --parameter-sizes with the sizes, or --env-wrapper "
+            f"\"{HYBRID_ACTION}:{{'parameter_mask': [[...], ...]}}\"."
+        )
+    return text
 
 
 def _find_agent_file(args: argparse.Namespace) -> Path:
@@ -85,11 +159,10 @@ def _check_registered(env_id: Any) -> str:
 
 
 def _import_packages(names: Sequence[str]) -> None:
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise CommandError(f"--gym-packages: cannot import {name} ({error})") from error
+    try:
+        import_packages(names)
+    except ValueError as error:
+        raise CommandError(str(error).replace("gym_packages", "--gym-packages", 1)) from error
 
 
 def check_env_id(args: argparse.Namespace) -> None:
@@ -98,7 +171,7 @@ def check_env_id(args: argparse.Namespace) -> None:
     Raises:
         CommandError: It is unknown, or a package that was to be imported for it cannot be.
     """
-    _import_packages(args.gym_packages)
+    _import_packages(getattr(args, "gym_packages", []))
     try:
         gym.spec(args.env)
     except gym.error.Error as error:

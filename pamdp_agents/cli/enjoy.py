@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from pamdp_agents.cli.common import CommandError, open_trained
+from pamdp_agents.experiments.display import has_display
 
 VIDEO_EPISODES = 3
 
@@ -22,6 +22,8 @@ def enjoy(args: argparse.Namespace) -> int:
         raise CommandError(f"--output must end in {' or '.join(video.FORMATS)}, got {args.output}")
     if args.n_timesteps is None and args.n_episodes is None:
         args.n_timesteps, args.n_episodes = (1000, None) if args.output is None else (None, VIDEO_EPISODES)
+    if "render_mode" in dict(args.env_kwargs):
+        raise CommandError("--env-kwargs: render_mode is up to enjoy: a window, or a video with --output")
     if args.output is None:
         _check_display()
     with open_trained(args, render_mode="human" if args.output is None else "rgb_array_list") as (agent, env):
@@ -45,15 +47,5 @@ def _print_episode(number: int, episode_return: float, length: int) -> None:
 
 
 def _check_display() -> None:
-    """Refuses a window where there is no screen for it; without one, pygame draws where nobody sees it, or crashes."""
-    try:
-        import pygame
-
-        pygame.display.init()
-        hidden = pygame.display.get_driver() in ("offscreen", "dummy") and "SDL_VIDEODRIVER" not in os.environ
-    except ImportError:
-        return  # the environment may not need it, and says so if it does
-    except RuntimeError:  # pygame's own errors are of this kind
-        hidden = True
-    if hidden:
+    if not has_display():
         raise CommandError("there is no display for a window; write a video with --output FILE.gif or FILE.mp4")

@@ -1,18 +1,21 @@
 """The command line: `pamdp-agents train | evaluate | enjoy | list`, in RL Zoo's words.
 
-Exit codes: 0, all went well; 1, the environment failed during training; 2, something given cannot be used; 130,
-interrupted.
+Exit codes: 0, all went well; 1, the environment failed during training; 2, something given cannot be used; 128 and a
+signal's number, ended by it: 130 by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
 """
 
 from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 
 from pamdp_agents.cli import common
 from pamdp_agents.cli.arguments import make_parser
+from pamdp_agents.experiments.interrupts import SignalInterrupt
+from pamdp_agents.experiments.outcomes import name_signal
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (common.CommandError, OSError) as error:
         common.complain(error)
         return 2
+    except SignalInterrupt as interrupt:
+        common.complain(f"ended by {name_signal(interrupt)}")
+        return 128 + interrupt.number
     except KeyboardInterrupt:
         common.complain("interrupted")
-        return 130
+        return 128 + signal.SIGINT

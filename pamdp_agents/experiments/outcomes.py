@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-MODEL, BEST_MODEL = "model.zip", "best_model.zip"
+from pamdp_agents.experiments.interrupts import SignalInterrupt
+
+MODEL, BEST_MODEL, CHECKPOINT = "model.zip", "best_model.zip", "checkpoint.zip"
 
 
 @dataclass(frozen=True)
@@ -58,18 +61,35 @@ class TrainingFailedError(_TrainingEnded, RuntimeError):
 
 
 class TrainingInterrupt(_TrainingEnded, KeyboardInterrupt):
-    """Ctrl-C ended training early; what was learned is kept."""
+    """Ctrl-C or a signal ended training early; what was learned is kept.
+
+    Attributes:
+        signum: The signal's number.
+    """
+
+    def __init__(self, reason: str, kept: Sequence[TrainedAgent], signum: int = signal.SIGINT):
+        super().__init__(reason, kept)
+        self.args += (signum,)  # for pickle
+        self.signum = signum
 
 
-def make_failure(failure: BaseException, kept: Sequence[TrainedAgent]) -> BaseException:
+def make_failure(failure: BaseException, kept: Sequence[TrainedAgent], when: str = "") -> BaseException:
     """Returns what to raise after a training that ended early.
 
     Args:
         failure: What ended it.
         kept: The agents, which have been saved.
+        when: More about when that was, in words.
     """
     several = len(kept) > 1
-    steps = ", ".join(f"{agent.num_timesteps} steps" + f" (seed {agent.seed})" * several for agent in kept)
+    steps = ", ".join(f"{agent.num_timesteps} steps" + f" (seed {agent.seed})" * several for agent in kept) + when
+    if isinstance(failure, SignalInterrupt):
+        return TrainingInterrupt(f"ended by {name_signal(failure)} after {steps}", kept, failure.number)
     if isinstance(failure, KeyboardInterrupt):
         return TrainingInterrupt(f"interrupted after {steps}", kept)
     return TrainingFailedError(f"training failed after {steps}: {type(failure).__name__}: {failure}", kept)
+
+
+def name_signal(interrupt: SignalInterrupt) -> str:
+    """Returns the name of a signal, such as SIGTERM."""
+    return signal.Signals(interrupt.number).name

@@ -49,5 +49,14 @@ def draw_learning_curve(progress_csv: str | os.PathLike, png_path: str | os.Path
 
 
 def _points(rows: list[dict[str, str]], column: str) -> list[tuple[int, float]]:
-    """Returns the (environment steps, value) of the rows that have a value in the column."""
-    return [(int(row["time/total_timesteps"]), float(row[column])) for row in rows if row.get(column)]
+    """Returns the (environment steps, value) of the rows that have a value in the column.
+
+    Where training went on from a checkpoint, what was made after it before is left out: it is made anew.
+    """
+    points: list[tuple[int, float]] = []
+    for step, value in ((int(row["time/total_timesteps"]), row.get(column)) for row in rows):
+        while points and points[-1][0] > step:
+            points.pop()
+        if value:
+            points.append((step, float(value)))
+    return points

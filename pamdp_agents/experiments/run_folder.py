@@ -6,6 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pamdp_agents.experiments.outcomes import CHECKPOINT
+
+CONFIG = "config.json"
+
 
 def make_folder(parent: Path, env_id: str) -> Path:
     """Makes the folder of an environment's next run, and returns it.
@@ -52,21 +56,28 @@ def find_folder(parent: Path, env_id: str, number: int, holding: str) -> Path:
         folder = parent / f"{_file_name(env_id)}_{wanted}"
         if number or (folder / holding).is_file():
             return folder
-    raise FileNotFoundError(f"no run for {env_id} in {parent} has a {holding} (there are: {known}); train one first")
+    folders = [parent / f"{_file_name(env_id)}_{number}" for number in numbers]
+    resumable = [folder for folder in folders if (folder / CHECKPOINT).is_file()]
+    what_to_do = f"train --resume {resumable[-1]} goes on from a checkpoint" if resumable else "train one first"
+    raise FileNotFoundError(f"no run for {env_id} in {parent} has a {holding} (there are: {known}); {what_to_do}")
 
 
-def read_config(agent_file: Path) -> dict[str, Any]:
-    """Returns the `config.json` beside a saved agent; empty if there is none.
+def read_config(folder: Path) -> dict[str, Any]:
+    """Returns the `config.json` of a run folder; empty if there is none.
 
     Raises:
+        OSError: It cannot be read.
         ValueError: It is damaged.
     """
-    file = agent_file.parent / "config.json"
+    file = folder / CONFIG
     if not file.is_file():
         return {}
-    config = json.loads(file.read_text(encoding="utf-8"))
-    if not isinstance(config, dict) or not isinstance(config.get("env_kwargs", {}), dict):
-        raise ValueError(f"{file} is damaged: it must hold the settings of a run")
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is damaged: {error}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{file} is damaged: it must hold the settings of a run, got a {type(config).__name__}")
     return config
 
 

@@ -10,19 +10,23 @@ import copy
 import datetime
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
-from gymnasium.wrappers import RecordEpisodeStatistics
+import numpy as np
 
 from pamdp_agents.agents import AGENTS, agent_class
 from pamdp_agents.checks import check_choice, check_integer, check_mapping, check_path, check_seeds
-from pamdp_agents.experiments.make_env import make_env
-from pamdp_agents.experiments.measure import EVALUATION_SEED, measure, summarize
-from pamdp_agents.experiments.outcomes import MODEL, TrainedAgent, make_failure
-from pamdp_agents.experiments.run_folder import make_folder
+from pamdp_agents.experiments.env_wrappers import find_wrappers, read_wrappers
+from pamdp_agents.experiments.interrupts import InterruptedOnce
+from pamdp_agents.experiments.kept_training import KeptTraining
+from pamdp_agents.experiments.make_env import import_packages, make_env
+from pamdp_agents.experiments.measure import summarize
+from pamdp_agents.experiments.outcomes import CHECKPOINT, MODEL, TrainedAgent, make_failure
+from pamdp_agents.experiments.resuming import read_run
+from pamdp_agents.experiments.run_folder import CONFIG, make_folder, read_config
 from pamdp_agents.experiments.run_log import draw_log, start_log
 from pamdp_agents.files.archive import is_plain, versions
 from pamdp_agents.files.atomic import write_json
@@ -52,14 +56,20 @@ class TrainingRun:
             tuned ones. Those that have a field here are not among them.
         settings_from: Where they come from, in words.
         env_kwargs: Arguments of the environment.
+        env_wrapper: Wrappers of each environment, the innermost first: `"module.Class"` or `{"module.Class":
+            {"argument": value}}`, as RL Zoo has them.
+        gym_packages: Packages to import for their environments.
         n_envs: Environments that each agent trains in at once.
         eval_freq: Environment steps from one evaluation to the next, 0 for none but that after training.
         eval_episodes: Episodes of every evaluation.
+        save_freq: Environment steps from one checkpoint to the next, 0 for none but that after training. A checkpoint
+            takes the place of the one before.
         log_folder: Where run folders go: `{log_folder}/{algorithm}/{env}_{n}`.
         tensorboard_log: Where folders with logs for TensorBoard go, if anywhere.
         device: Where TensorFlow runs: `"auto"`, `"cpu"`, `"gpu"` or a TensorFlow device.
         verbose: 1: print settings and log tables.
         command: The command that asked for this, if one did.
+        folders: Run folders to go on in, one for each seed (see `of_folder`); none: new ones are made.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -73,25 +83,32 @@ class TrainingRun:
     settings: Mapping[str, Any] = field(default_factory=dict)
     settings_from: str = "default settings"
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    env_wrapper: Any = ()
+    gym_packages: Sequence[str] = ()
     n_envs: int = 1
     eval_freq: int = 0
     eval_episodes: int = 200
+    save_freq: int = 0
     log_folder: str | Path = "runs"
     tensorboard_log: str | Path | None = None
     device: str = "auto"
     verbose: int = 0
     command: str | None = None
+    folders: Sequence[Path] = ()
 
     def __post_init__(self) -> None:
         check_choice("algorithm", self.algorithm, list(AGENTS))
         checked = {
+            "gym_packages": import_packages(self.gym_packages),
             "env": _check_env(self.env),
             "seeds": tuple(check_seeds(self.seeds)),
             "n_timesteps": check_integer("n_timesteps", self.n_timesteps, 1),
             "env_kwargs": _check_plain("env_kwargs", self.env_kwargs),
+            "env_wrapper": read_wrappers(self.env_wrapper),
             "n_envs": check_integer("n_envs", self.n_envs, 1),
             "eval_freq": check_integer("eval_freq", self.eval_freq, 0),
             "eval_episodes": check_integer("eval_episodes", self.eval_episodes, 1),
+            "save_freq": check_integer("save_freq", self.save_freq, 0),
             "log_folder": Path(check_path("log_folder", self.log_folder)),
             "tensorboard_log": None
             if self.tensorboard_log is None
@@ -103,8 +120,43 @@ class TrainingRun:
             object.__setattr__(self, name, value)
         _check_known(agent_class(self.algorithm), self.settings)
 
+    @classmethod
+    def of_folder(
+        cls, folder: str | Path, n_timesteps: int | None = None, device: str = "auto", verbose: int = 0
+    ) -> TrainingRun:
+        """Returns the run that a run folder belongs to, which goes on when it is run.
+
+        Each agent goes on from its checkpoint, as if it had never stopped, but that its environments begin new
+        episodes; one that was killed before its first checkpoint begins again.
+
+        Args:
+            folder: The run folder; of a run of several seeds, any.
+            n_timesteps: Environment steps of each agent, with those already made; None: as many as the run was
+                started for.
+            device: As in the constructor.
+            verbose: As in the constructor.
+
+        Raises:
+            OSError: There is no such folder, or it cannot be read.
+            TypeError: `folder` is no path.
+            ValueError: Its `config.json` is missing or damaged.
+        """
+        path = Path(check_path("folder", folder)).absolute()
+        recorded = read_run(path)
+        try:
+            settings = check_mapping("settings", recorded.fields["settings"])
+            fields = recorded.fields | {
+                "settings": {name: value for name, value in settings.items() if name not in OWN_FIELDS},
+                "log_folder": path.parent.parent,
+                "folders": recorded.folders,
+            }
+            run = cls(**fields, device=device, verbose=verbose)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"the {CONFIG} in {path} cannot be gone on with: {error}") from error
+        return run if n_timesteps is None else replace(run, n_timesteps=n_timesteps)
+
     def run(self, progress: bool = False, tell: Tell = lambda text: None) -> list[TrainedAgent]:
-        """Trains, keeps everything about it in new folders, and returns what was measured, in the order of the seeds.
+        """Trains, keeps everything about it in run folders, and returns what was measured, in the order of the seeds.
 
         Args:
             progress: Whether to show a progress bar.
@@ -114,28 +166,38 @@ class TrainingRun:
             CannotStartError: The environment or the agents cannot be made.
             OSError: A file or folder cannot be written.
             TrainingFailedError: Training ended with an error, which is the cause; what was learned is kept.
-            TrainingInterrupt: Training ended with Ctrl-C; what was learned is kept.
+            TrainingInterrupt: Training ended with Ctrl-C or another signal; what was learned is kept.
         """
         with contextlib.ExitStack() as stack:
-            trainees = [self._start(agent, eval_env, tell) for agent, eval_env in self._make_agents(stack)]
-            self._learn(trainees, progress, tell)
-            return [self._measure(trainee, tell, several=len(trainees) > 1) for trainee in trainees]
+            trainings = self._keep(self._make_agents(stack), tell)
+            going_on = [training for training in trainings if training.steps_left]
+            for training in trainings:
+                if training not in going_on:
+                    steps = f"{training.agent.num_timesteps} of {self.n_timesteps} steps are made"
+                    tell(f"nothing left to do in {training.folder}: {steps}")
+            if going_on:
+                self._learn(going_on, progress, tell)
+            return self._measure(trainings, tell)
 
     def _make_agents(self, stack: contextlib.ExitStack) -> list[tuple[Any, gym.Env]]:
         """Makes the agents, each with an environment for evaluations; environments are closed with the stack."""
         from pamdp_agents.training import check_together
 
-        def make(n_envs: int = 1) -> Any:
-            return stack.enter_context(contextlib.closing(make_env(self.env, dict(self.env_kwargs), n_envs=n_envs)))
-
-        made, fields = [], {"device": self.device, "verbose": self.verbose}
+        made: list[tuple[Any, gym.Env]] = []
         try:
-            for seed in self.seeds:
-                settings = {"policy": "MlpPolicy", **copy.deepcopy(dict(self.settings))}
-                agent = agent_class(self.algorithm)(**settings, **fields, env=make(self.n_envs), seed=seed)
-                made.append((agent, make()))
-        except (ValueError, TypeError) as error:
-            raise CannotStartError(str(error)) from error
+            wrappers = find_wrappers(self.env_wrapper)
+
+            def make(n_envs: int = 1) -> Any:
+                env = make_env(self.env, dict(self.env_kwargs), n_envs=n_envs, wrappers=wrappers)
+                return stack.enter_context(contextlib.closing(env))
+
+            folders: list[Path | None] = [*self.folders] or [None] * len(self.seeds)
+            for seed, folder in zip(self.seeds, folders, strict=True):
+                made.append((self._make_agent(seed, make(self.n_envs), folder), make()))
+        except CannotStartError:
+            raise
+        except Exception as error:  # of the environment's or a wrapper's too
+            raise CannotStartError(str(error) or type(error).__name__) from error
         if len(made) > 1:
             try:
                 check_together([agent for agent, _ in made])
@@ -143,28 +205,68 @@ class TrainingRun:
                 raise CannotStartError(f"seeds: {error}") from error
         return made
 
-    def _start(self, agent: Agent, eval_env: gym.Env, tell: Tell) -> _Training:
-        """Makes an agent's run folder, with its settings and its log."""
-        folder = make_folder(Path(self.log_folder) / self.algorithm, self.env)
-        write_json(folder / "config.json", self._describe(agent))
-        tensorboard = None
-        if self.tensorboard_log is not None:
-            tensorboard = make_folder(Path(self.tensorboard_log) / self.algorithm, self.env)
-        start_log(agent, folder, tensorboard, table=self.verbose > 0)
-        name = type(agent).__name__
-        tell(f"{name} on {self.env}: {self.n_timesteps} steps, {self.settings_from}, seed {agent.seed}, in {folder}")
-        return _Training(agent, eval_env, folder)
+    def _make_agent(self, seed: int, env: Any, folder: Path | None) -> Any:
+        """Makes an agent, from the checkpoint in its folder if there is one."""
+        kind, fields = agent_class(self.algorithm), {"device": self.device, "verbose": self.verbose}
+        if folder is not None and (folder / CHECKPOINT).is_file():
+            try:
+                agent = kind.load(folder / CHECKPOINT, env=env, **fields)
+            except Exception as error:  # a damaged file's, too, now that something else is given
+                raise CannotStartError(f"cannot go on from {folder / CHECKPOINT}: {error}") from error
+            # Not the seed of the start: going on often would else play the first episodes again and again.
+            agent.environments.next_seed = int(np.random.SeedSequence([seed, agent.num_timesteps]).generate_state(1)[0])
+            return agent
+        if folder is not None and (folder / MODEL).is_file():
+            raise CannotStartError(
+                f"cannot go on from {folder / MODEL}: there is no {CHECKPOINT} beside it, which holds the replay buffer"
+            )
+        settings = {"policy": "MlpPolicy", **copy.deepcopy(dict(self.settings))}
+        return kind(**settings, **fields, env=env, seed=seed)
 
-    def _describe(self, agent: Agent) -> dict[str, Any]:
+    def _keep(self, made: list[tuple[Any, gym.Env]], tell: Tell) -> list[KeptTraining]:
+        """Makes the run folders, or goes on in those there are, with their settings and logs."""
+        parent = Path(self.log_folder) / self.algorithm
+        folders = self.folders or [make_folder(parent, self.env) for _ in made]
+        trainings = [
+            KeptTraining(agent, eval_env, folder, self.n_timesteps)
+            for (agent, eval_env), folder in zip(made, folders, strict=True)
+        ]
+        for training in trainings:
+            agent, folder = training.agent, training.folder
+            config = self._describe(agent, folders)
+            if self.folders:
+                config = read_config(folder) | {"n_timesteps": self.n_timesteps}
+            elif self.tensorboard_log is not None:
+                tensorboard = make_folder(Path(self.tensorboard_log) / self.algorithm, self.env)
+                config["tensorboard"] = str(tensorboard.absolute())
+            if not training.steps_left:
+                continue
+            write_json(folder / CONFIG, config)
+            tensorboard_folder = config.get("tensorboard")
+            start_log(agent, folder, None if tensorboard_folder is None else Path(tensorboard_folder), self.verbose > 0)
+            name, left = type(agent).__name__, f"{self.n_timesteps} steps"
+            if self.folders:
+                left += f", from step {agent.num_timesteps} on"
+            tell(f"{name} on {self.env}: {left}, {self.settings_from}, seed {agent.seed}, in {folder}")
+        return trainings
+
+    def _describe(self, agent: Agent, folders: Sequence[Path]) -> dict[str, Any]:
         """What is needed to repeat the training of one agent: every setting in use, the command and the versions."""
         settings, _ = agent.config()
         return {
             "algo": self.algorithm,
             "env": self.env,
             "env_kwargs": self.env_kwargs,
+            "env_wrapper": self.env_wrapper,
+            "gym_packages": self.gym_packages,
             "n_envs": self.n_envs,
             "n_timesteps": self.n_timesteps,
             "seed": agent.seed,
+            "folders": [folder.name for folder in folders],
+            "eval_freq": self.eval_freq,
+            "eval_episodes": self.eval_episodes,
+            "save_freq": self.save_freq,
+            "tensorboard_log": None if self.tensorboard_log is None else str(Path(self.tensorboard_log).absolute()),
             "settings": settings,
             "settings_from": self.settings_from,
             "command": self.command,
@@ -172,73 +274,69 @@ class TrainingRun:
             "versions": versions(),
         }
 
-    def _learn(self, trainees: Sequence[_Training], progress: bool, tell: Tell) -> None:
-        """Trains, and keeps what was learned even after an error or Ctrl-C."""
+    def _learn(self, trainings: Sequence[KeptTraining], progress: bool, tell: Tell) -> None:
+        """Trains, and keeps what was learned even after an error, Ctrl-C or another signal."""
+        failure: BaseException | None = None
+        agents = [training.agent for training in trainings]
+        try:
+            callbacks = {
+                training.agent: training.make_callbacks(
+                    self.eval_freq, self.eval_episodes, self.save_freq, self.verbose
+                )
+                for training in trainings
+            }
+        except ValueError as error:
+            raise CannotStartError(str(error)) from error
+        with InterruptedOnce(lambda: sum(agent.num_timesteps for agent in agents)) as signals:
+            try:
+                try:
+                    self._train(trainings, callbacks, progress)
+                finally:
+                    signals.saving = True
+            except (Exception, KeyboardInterrupt) as error:
+                failure = error
+            # Last in, first out: the agents come before their replay buffers, for which the disk may be too small. One
+            # that cannot be saved does not keep the others from it.
+            with contextlib.ExitStack() as saving_all:
+                for save in ("save_checkpoint", "save_model"):
+                    for training in trainings:
+                        saving_all.callback(getattr(training, save))
+            for training in trainings:
+                training.agent.dump_logs()  # the table ends where training ended
+                training.agent.logger.close()
+                if missing := draw_log(training.folder, f"{type(training.agent).__name__} on {self.env}"):
+                    tell(missing)
+        failure = failure or signals.pending
+        if failure is not None:
+            raise make_failure(failure, [training.kept() for training in trainings]) from failure
+
+    def _train(self, trainings: Sequence[KeptTraining], callbacks: Mapping[Any, Any], progress: bool) -> None:
         from pamdp_agents.training import train_together
 
-        failure: BaseException | None = None
-        agents = [trainee.agent for trainee in trainees]
-        callbacks = {trainee.agent: self._make_callbacks(trainee) for trainee in trainees}
-        try:
-            if len(agents) == 1:
-                agents[0].learn(self.n_timesteps, callback=callbacks[agents[0]], progress_bar=progress)
-            else:
-                train_together(agents, self.n_timesteps, callback=callbacks.__getitem__, progress_bar=progress)
-        except (Exception, KeyboardInterrupt) as error:
-            failure = error
-        with contextlib.ExitStack() as saving_all:  # one that cannot be saved does not keep the others from it
-            for trainee in trainees:
-                saving_all.callback(trainee.agent.save, trainee.folder / MODEL)
-        for trainee in trainees:
-            trainee.agent.dump_logs()  # the table ends where training ended
-            trainee.agent.logger.close()
-            if missing := draw_log(trainee.folder, f"{type(trainee.agent).__name__} on {self.env}"):
-                tell(missing)
-        if failure is not None:
-            raise make_failure(failure, [trainee.kept() for trainee in trainees]) from failure
+        agents, steps = [training.agent for training in trainings], [training.steps_left for training in trainings]
+        if len(agents) == 1:
+            [agent] = agents
+            agent.learn(steps[0], callbacks[agent], reset_num_timesteps=False, progress_bar=progress)
+        else:
+            train_together(
+                agents, steps, callback=callbacks.__getitem__, reset_num_timesteps=False, progress_bar=progress
+            )
 
-    def _make_callbacks(self, trainee: _Training) -> list[Any]:
-        if not self.eval_freq:
-            return []
-        from pamdp_agents.callbacks import EvalCallback, EveryNTimesteps
-
-        trainee.eval_env.reset(seed=EVALUATION_SEED)
-        evaluation = EvalCallback(
-            RecordEpisodeStatistics(trainee.eval_env),
-            n_eval_episodes=self.eval_episodes,
-            eval_freq=1,
-            log_path=trainee.folder,
-            best_model_save_path=trainee.folder,
-            verbose=self.verbose,
-        )
-        return [EveryNTimesteps(self.eval_freq, evaluation)]
-
-    def _measure(self, trainee: _Training, tell: Tell, several: bool) -> TrainedAgent:
-        """Evaluates an agent after training."""
-        agent, episodes = trainee.agent, self.eval_episodes
-        measured = measure(agent, trainee.eval_env, episodes, deterministic=True, seed=EVALUATION_SEED)
-        write_json(trainee.folder / "evaluation.json", {"num_timesteps": agent.num_timesteps} | measured)
-        tell(f"seed {agent.seed}: {summarize(measured)}" if several else summarize(measured))
-        return trainee.kept(measured)
-
-
-@dataclass(frozen=True)
-class _Training:
-    """An agent in training, where it is evaluated, and where it is kept.
-
-    Attributes:
-        agent: The agent, an `Agent`.
-        eval_env: Where it is evaluated.
-        folder: Its run folder.
-    """
-
-    agent: Any
-    eval_env: gym.Env
-    folder: Path
-
-    def kept(self, evaluation: dict[str, Any] | None = None) -> TrainedAgent:
-        """Returns what is left of it, in plain values."""
-        return TrainedAgent(self.agent.seed, self.folder, self.agent.num_timesteps, evaluation or {})
+    def _measure(self, trainings: Sequence[KeptTraining], tell: Tell) -> list[TrainedAgent]:
+        """Evaluates the agents after training, those that have not been."""
+        measured = []
+        for training in trainings:
+            evaluation = training.read_evaluation()
+            if evaluation is None:
+                try:
+                    evaluation = training.evaluate(self.eval_episodes)
+                except (Exception, KeyboardInterrupt) as error:
+                    kept = [each.kept() for each in trainings]
+                    raise make_failure(error, kept, ", in the evaluation after training") from error
+                line = summarize(evaluation)
+                tell(f"seed {training.agent.seed}: {line}" if len(trainings) > 1 else line)
+            measured.append(training.kept(evaluation))
+        return measured
 
 
 def _check_env(env: Any) -> str:

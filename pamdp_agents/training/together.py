@@ -78,7 +78,7 @@ def train_seeds(
 
 def train_together(
     agents: Sequence[AgentType],
-    total_timesteps: int,
+    total_timesteps: int | list[int] | tuple[int, ...],
     *,
     callback: Callable[[AgentType], Any] | None = None,
     log_interval: int | None = 4,
@@ -90,7 +90,7 @@ def train_together(
 
     Args:
         agents: The agents. Each is as after its own `learn`, also if this ends with an error.
-        total_timesteps: Environment steps of each agent.
+        total_timesteps: Environment steps of each agent: one number, or one for each.
         callback: Given an agent, returns what `learn` takes as `callback`, for this agent.
         log_interval: As in `learn`.
         tb_log_name: As in `learn`.
@@ -100,20 +100,23 @@ def train_together(
     Raises:
         RuntimeError: An agent has no environment.
         TypeError: `agents` is no list, or `callback` no function.
-        ValueError: What `check_together` refuses; or two agents share a callback; or an environment returned
-            something that is not finite.
+        ValueError: What `check_together` refuses; or `total_timesteps` are not as many as agents; or two agents share
+            a callback; or an environment returned something that is not finite.
     """
     check_together(agents)
-    total_timesteps = check_integer("total_timesteps", total_timesteps, 1)
+    given = total_timesteps if isinstance(total_timesteps, list | tuple) else [total_timesteps] * len(agents)
+    totals = [check_integer("total_timesteps", each, 1) for each in given]
+    if len(totals) != len(agents):
+        raise ValueError(f"total_timesteps must be one number or {len(agents)}, one for each agent, got {totals}")
     if not (callback is None or callable(callback)):
         raise TypeError(
             f"callback must be a function that is given an agent and returns its callback, got {callback!r}"
         )
     callbacks = [None if callback is None else callback(agent) for agent in agents]
-    several = [one if isinstance(one, list | tuple) else [one] for one in callbacks]
-    check_unshared("callback", ([one for one in own if hasattr(one, "init_callback")] for own in several))
+    lists = [one if isinstance(one, list | tuple) else [one] for one in callbacks]
+    check_unshared("callback", ([one for one in own if hasattr(one, "init_callback")] for own in lists))
     middle = (len(agents) + 1) // 2
-    total = total_timesteps * len(agents)
+    total = sum(totals)
     with contextlib.ExitStack() as stack:
         # A thread that comes back from TensorFlow soon gets its turn: Python's own turns are longer than an update.
         stack.callback(sys.setswitchinterval, sys.getswitchinterval())
@@ -121,8 +124,8 @@ def train_together(
         pool = stack.enter_context(ThreadPoolExecutor(1))
         bar = stack.enter_context(tqdm(total=total, unit=" steps", disable=not progress_bar))
         trainings = [
-            agent.start_learning(total_timesteps, one, log_interval, tb_log_name, reset_num_timesteps, False)
-            for agent, one in zip(agents, callbacks, strict=True)
+            agent.start_learning(steps, one, log_interval, tb_log_name, reset_num_timesteps, False)
+            for agent, steps, one in zip(agents, totals, callbacks, strict=True)
         ]
         for training in trainings:
             stack.enter_context(contextlib.closing(training))

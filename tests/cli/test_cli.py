@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image, ImageSequence
+from toy_environments import Target
 
 import pamdp_agents
 from pamdp_agents.cli.main import main
@@ -24,6 +25,9 @@ PLATFORM = ["--algo", "mpdqn", "--env", "pamdp/Platform-v0"]
 SMALL = ["-n", "400", "--eval-episodes", "5"]
 QUICK = ["-params", "learning_starts:100", "policy_kwargs:{'net_arch': [16]}", "batch_size:16"]
 NO_UPDATES = ["-params", "learning_starts:10_000", "policy_kwargs:{'net_arch': [16]}"]
+
+
+SIGNALS = {"ctrl-c": signal.SIGINT, "sigterm": signal.SIGTERM, "sighup": signal.SIGHUP}
 
 
 class BreaksAtStep(gym.Wrapper):
@@ -38,9 +42,20 @@ class BreaksAtStep(gym.Wrapper):
         self.steps_left -= 1
         if self.steps_left == 0 and self.what == "nan":
             reward = float("nan")
-        if self.steps_left == 0 and self.what == "ctrl-c":
-            signal.raise_signal(signal.SIGINT)
+        if self.steps_left == 0 and self.what in SIGNALS:
+            signal.raise_signal(SIGNALS[self.what])
         return observation, reward, terminated, truncated, info
+
+
+class OneBox(Target):
+    """One Box holds the parameters of all actions: one of the first, none of the second, two of the third."""
+
+    def __init__(self) -> None:
+        self.action_space = gym.spaces.Tuple((gym.spaces.Discrete(3), gym.spaces.Box(-1, 1, (3,))))
+
+    def step(self, action: Any) -> Any:
+        k, x = action
+        return super().step((k, (x[:1], x[1:2], x[1:])))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,8 +64,9 @@ def breaking_environment() -> Any:
         "cli_tests/Breaking-v0",
         entry_point=lambda step=50, what="nan": BreaksAtStep(gym.make("pamdp/Platform-v0"), step, what),
     )
+    gym.register("cli_tests/OneBox-v0", OneBox)
     yield
-    del gym.registry["cli_tests/Breaking-v0"]
+    del gym.registry["cli_tests/Breaking-v0"], gym.registry["cli_tests/OneBox-v0"]
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +103,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_a_run_folder_holds_the_agent_its_settings_its_log_and_its_evaluations(run: Path) -> None:
     assert {path.name for path in run.iterdir()} == {
         "model.zip",
+        "checkpoint.zip",
         "best_model.zip",
         "config.json",
         "progress.csv",
@@ -193,15 +210,64 @@ def test_runs_are_numbered_and_defaults_are_the_constructors(
     assert first["seed"] != second["seed"]
 
 
-def test_ctrl_c_keeps_what_was_learned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    kwargs = ["--env-kwargs", "step:50", "what:ctrl-c"]
+@pytest.mark.parametrize(
+    ("what", "code", "said"),
+    [
+        ("ctrl-c", 130, "interrupted"),
+        ("sigterm", 143, "ended by SIGTERM"),
+        ("sighup", 129, "ended by SIGHUP"),
+    ],
+)
+def test_a_signal_keeps_what_was_learned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str, code: int, said: str
+) -> None:
+    kwargs = ["--env-kwargs", "step:50", f"what:{what}"]
     arguments = ["--algo", "pdqn", "--env", "cli_tests/Breaking-v0", *kwargs, *SMALL, *NO_UPDATES]
-    assert main(["train", *arguments, "-f", str(tmp_path)]) == 130
+    before = {number: signal.getsignal(number) for number in SIGNALS.values()}
+    assert main(["train", *arguments, "-f", str(tmp_path)]) == code
+    assert {number: signal.getsignal(number) for number in SIGNALS.values()} == before
     folder = tmp_path / "pdqn" / "cli_tests-Breaking-v0_1"
     assert pamdp_agents.PDQN.load(folder / "model.zip").num_timesteps == 49
     captured = capsys.readouterr()
-    assert f"interrupted after 49 steps; what was learned is saved in {folder / 'model.zip'}" in captured.err
+    assert f"{said} after 49 steps; what was learned is saved in {folder / 'model.zip'}" in captured.err
+    assert captured.err.splitlines()[-1] == f"go on with: pamdp-agents train --resume {folder}"
     assert "default settings (there are no tuned ones)" in captured.out
+
+
+def test_wrappers_are_recorded_and_evaluate_applies_them_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one_box = ["--algo", "pdqn", "--env", "cli_tests/OneBox-v0"]
+    wrappers = ["--env-wrapper", "gymnasium.wrappers.TimeLimit:{'max_episode_steps': 7}", "--parameter-sizes", *"102"]
+    folder = tmp_path / "pdqn" / "cli_tests-OneBox-v0_1"
+    train = ["train", *one_box, *wrappers, "-n", "30", "--eval-episodes", "2", *NO_UPDATES, "-f", str(tmp_path)]
+    assert main([*train, "--n-envs", "2"]) == 0
+    time_limit, hybrid = json.loads((folder / "config.json").read_text())["env_wrapper"]
+    assert time_limit == {"gymnasium.wrappers.TimeLimit": {"max_episode_steps": 7}}
+    assert hybrid == {"pamdp_agents.wrappers.HybridActionWrapper": {"parameter_sizes": [1, 0, 2]}}
+    for which in ([*one_box, "-f", str(tmp_path)], ["--path", str(folder / "model.zip")]):
+        assert main(["evaluate", *which, "--n-episodes", "1"]) == 0
+    # A job that was begun again with the same command and --resume goes on; what contradicts the run is refused.
+    resume = [*train, "--n-envs", "2", "--resume", str(folder)]
+    assert main(resume) == 0
+    assert "nothing left to do in " in capsys.readouterr().out
+    for option, values in (
+        ("--n-envs", ["3"]),
+        ("--eval-freq", ["5"]),
+        ("--save-freq", ["5"]),
+        ("--seed", ["1"]),
+        ("--seeds", ["2"]),
+        ("--algo", ["mpdqn"]),
+        ("--env", ["CartPole-v1"]),
+        ("--env-kwargs", ["a:1"]),
+        ("--env-wrapper", ["gymnasium.wrappers.Autoreset"]),
+        ("--log-folder", ["elsewhere"]),
+        ("--tensorboard-log", ["elsewhere"]),
+        ("--strategy", ["squashing"]),
+        ("--hyperparams", ["gamma:0.5"]),
+    ):
+        given = refused(capsys, "train", "--resume", str(folder), option, *values)
+        assert given.startswith(f"pamdp-agents: error: {option}") and "contradicts the run" in given
 
 
 def test_an_error_of_the_environment_keeps_what_was_learned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -369,9 +435,9 @@ def test_an_unknown_environment_is_refused_without_tensorflow() -> None:
     [
         (["train", "--algo", "nonsense", "--env", "pamdp/Platform-v0"], "invalid choice: 'nonsense'"),
         (["train", "--algo", "mpdqn", "--env", "pamdp/Platfrm-v0"], "Did you mean: `Platform`?"),
-        (["train", *PLATFORM, "--strategy", "inverting,nonsense"], "strategy 'nonsense' is unknown; known: none,"),
+        (["train", *PLATFORM, "--strategy", "inverting,nonsense"], "--strategy: strategy 'nonsense' is unknown"),
         (["train", *PLATFORM, "-params", "lerning_rate:1"], "no setting lerning_rate; known: action_noise,"),
-        (["train", *PLATFORM, "-params", "learning_rate:-1"], "learning_rate must be"),
+        (["train", *PLATFORM, "-params", "learning_rate:-1"], "--hyperparams: learning_rate must be"),
         (["train", *PLATFORM, "-params", "learning_rate"], "must be name:value, got 'learning_rate'"),
         (
             ["train", *PLATFORM, "--seeds", "2", "-params", "train_freq:(1,'episode')", "gradient_steps:-1"],
@@ -380,7 +446,24 @@ def test_an_unknown_environment_is_refused_without_tensorflow() -> None:
         (["train", *PLATFORM, "--env-kwargs", "a:{1}"], "error: --env-kwargs must be values that JSON can hold, got {"),
         (["train", *PLATFORM, "-params", "gamma:{1}"], "error: --hyperparams must be values that JSON can hold, got {"),
         (["train", *PLATFORM, "-n", "0"], "must be a whole number of at least 1, got '0'"),
-        (["train", *PLATFORM, "--env-kwargs", "nonsense:1"], "cannot make the environment 'pamdp/Platform-v0' with"),
+        (["train", *PLATFORM, "--env-kwargs", "nonsense:1"], "--env-kwargs: cannot make the environment 'pamdp/Platfo"),
+        (["train", *PLATFORM, "--env-wrapper", "Nonsense"], "--env-wrapper must name a class with its module"),
+        (["train", *PLATFORM, "--env-wrapper", "no_such.Wrapper"], "--env-wrapper: cannot import no_such.Wrapper"),
+        (["train", *PLATFORM, "--env-wrapper", "a.B:{1}"], "--env-wrapper: must be module.Class or"),
+        (["train", *PLATFORM, "--env-wrapper", "os.sep"], "--env-wrapper: os.sep must be a wrapper's class, got '/'"),
+        (["train", *PLATFORM, "--env-wrapper", "builtins.str"], "must return a Gymnasium environment, got"),
+        (
+            ["train", *PLATFORM, "--env-wrapper", "gymnasium.wrappers.TimeLimit:{'nonsense': 1}"],
+            "--env-wrapper: gymnasium.wrappers.TimeLimit cannot wrap <",
+        ),
+        (["train", *PLATFORM, "--parameter-sizes", "1", "2"], "--parameter-sizes: "),
+        (["train", *PLATFORM, "--parameter-sizes", "-1"], "must be a whole number of at least 0, got '-1'"),
+        (
+            ["train", "--algo", "mpdqn", "--env", "cli_tests/OneBox-v0"],
+            "On the command line: --parameter-sizes with the sizes, or --env-wrapper",
+        ),
+        (["train"], "say what to train: --algo and --env missing (or --resume RUN_FOLDER)"),
+        (["train", "--resume", "no_such_folder"], "there is no run folder "),
         (["train", *PLATFORM, "--gym-packages", "no_such_package"], "cannot import no_such_package"),
         (["train", "--algo", "mpdqn", "--env", "CartPole-v1", "--device", "nonsense"], "device must be"),
         (["evaluate", "--algo", "mpdqn"], "say which agent: with --algo and --env, or with --path FILE"),
@@ -418,6 +501,58 @@ def test_a_run_that_was_killed_hides_no_earlier_one(
     shutil.copy(run / "model.zip", tmp_path / "mpdqn" / "pamdp-Platform-v0_1")
     assert main(evaluate) == 0
     assert capsys.readouterr().out.startswith("mean return ")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "[" * 100_000,
+        "nonsense",
+        "[]",
+        '{"env_kwargs": 3}',
+        '{"env_wrapper": 3}',
+        '{"env_wrapper": "os.system"}',
+        '{"env_wrapper": {"this.that": []}}',
+        '{"env_wrapper": "this.that"}',
+    ],
+    ids=range(8),
+)
+def test_a_damaged_or_hostile_config_beside_an_agent_is_refused(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], config: str
+) -> None:
+    shutil.copy(run / "model.zip", tmp_path)
+    (tmp_path / "config.json").write_text(config)
+    assert "config.json" in refused(capsys, "evaluate", "--path", str(tmp_path / "model.zip"), "--n-episodes", "1")
+    assert "this" not in sys.modules
+
+
+def test_arguments_nested_deeply_in_a_config_are_refused(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(run / "model.zip", tmp_path)
+    (tmp_path / "config.json").write_text('{"env_kwargs": ' + '{"a": ' * 500 + "1" + "}" * 501)
+    error = refused(capsys, "evaluate", "--path", str(tmp_path / "model.zip"))
+    assert "cannot make the environment 'pamdp/Platform-v0' with " in error
+
+
+def test_a_config_beside_an_agent_opens_no_window(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(run / "model.zip", tmp_path)
+    (tmp_path / "config.json").write_text('{"env_kwargs": {"render_mode": "human"}}')
+    assert main(["evaluate", "--path", str(tmp_path / "model.zip"), "--n-episodes", "1"]) == 0
+    assert capsys.readouterr().out.startswith("mean return ")
+
+
+def test_a_window_for_training_needs_a_display(run: Path) -> None:
+    hidden = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    hidden.pop("SDL_VIDEODRIVER", None)
+    command = [sys.executable, "-m", "pamdp_agents", "train", *PLATFORM, "--env-kwargs", "render_mode:human"]
+    result = subprocess.run(
+        [*command, "-f", str(run / "none")], env=hidden, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert "--env-kwargs: render_mode 'human' opens a window, and there is no display" in result.stderr
 
 
 def test_a_damaged_file_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
