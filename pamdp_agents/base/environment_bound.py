@@ -172,6 +172,11 @@ class EnvironmentBound(CommonSettings):
         return self._environments
 
     @property
+    def actions(self) -> ParameterizedActionSpace:
+        """`parameterized_space`, by its name of version 0.1.0."""
+        return self.parameterized_space
+
+    @property
     def env_name(self) -> str:
         """The environment's id, or its class."""
         return self._environments.name if self._environments else "no environment"
