@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pamdp_agents.environments.adapter import EnvironmentAdapter, StepOutcome
+from pamdp_agents.environments.recorded import read_flag
 
 
 class SB3VectorEnvironment(EnvironmentAdapter):
@@ -41,7 +42,7 @@ class SB3VectorEnvironment(EnvironmentAdapter):
         """Returns what the step gave."""
         observations, rewards, dones, infos = self._receive()
         self.episode_starts = dones = np.array(dones, dtype=bool)
-        truncated = np.array([bool(info.get("TimeLimit.truncated")) for info in infos]) & dones
+        truncated = np.array([bool(read_flag(info.get("TimeLimit.truncated"))) for info in infos]) & dones
         final_observations = {
             int(i): infos[i]["terminal_observation"]
             for i in np.flatnonzero(dones)
