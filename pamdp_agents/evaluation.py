@@ -125,10 +125,10 @@ def evaluate_policy(
                 if episode is None and warn:
                     _warn_of_missing_statistics()
                     warn = False
-                counted = {"r": float(current_rewards[i]), "l": int(current_lengths[i])}
-                played_one = counted if episode is None or not np.isfinite(episode["r"]) else episode
-                episode_rewards.append(played_one["r"])
-                episode_lengths.append(played_one["l"])
+                if episode is None or not np.isfinite(episode["r"]):
+                    episode = {"r": float(current_rewards[i]), "l": int(current_lengths[i])}
+                episode_rewards.append(episode["r"])
+                episode_lengths.append(episode["l"])
                 episode_counts[i] += 1
             unconfirmed_ends[i] = 0 if episode_ended else unconfirmed_ends[i] + 1
             if unconfirmed_ends[i] == MOST_UNCONFIRMED_ENDS:

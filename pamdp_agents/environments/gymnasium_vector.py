@@ -138,7 +138,8 @@ def split_infos(infos: dict[str, Any] | list[dict[str, Any]], n: int) -> list[di
 
 def _is_mask(value: Any, n: int) -> bool:
     """Whether this can tell of n environments which of them have a key: keys of the user's may begin with `_`, too."""
-    return isinstance(value, np.ndarray) and value.dtype == np.bool_ and value.shape == (n,)
+    mask = np.asarray(value) if isinstance(value, list | np.ndarray) else np.zeros(0)
+    return mask.dtype == np.bool_ and mask.shape == (n,)
 
 
 def _is_wrapped(env: Any, wrapper: type) -> bool:

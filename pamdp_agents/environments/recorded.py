@@ -88,7 +88,7 @@ def _is_wrapped_in_sb3(env: Any) -> bool:
 
 def _is_wrapped_in_processes(env: Any) -> bool:
     """Asks Gymnasium's vector environments, which can be asked for attributes only."""
-    unwrapped = getattr(env, "unwrapped", None)
+    unwrapped: Any = getattr(env, "unwrapped", None)
     if not hasattr(unwrapped, "processes") or not hasattr(unwrapped, "call"):
         return False
     if all(unwrapped.call("has_wrapper_attr", "_stats_key")):

@@ -93,27 +93,29 @@ class TensorBoardOutputFormat(KVWriter):
     def _figure(self, key: str, value: Any) -> bytes:
         png = figure_to_png(value.figure, value.close)
         width, height = struct.unpack(">II", png[16:24])  # where every PNG has them
-        return self._picture(key, height, width, 4, png)
+        return self._picture(key, (height, width, 4), png)
 
     def _image(self, key: str, value: Any) -> bytes:
         pixels = read_image(value.image, value.dataformats)
-        return self._picture(key, *pixels.shape, self._tf.io.encode_png(pixels).numpy())
+        return self._picture(key, pixels.shape, self._tf.io.encode_png(pixels).numpy())
 
     def _video(self, key: str, value: Any) -> bytes:
         if not value.fps > 0:
             raise ValueError(f"fps must be above 0, got {value.fps}")
         frames = read_video(value.frames)
-        return self._picture(key, *frames.shape[1:], frames_to_gif(frames, value.fps))
+        return self._picture(key, frames.shape[1:], frames_to_gif(frames, value.fps))
 
     def _hyperparameters(self, key: str, value: Any) -> bytes:
         from tensorboard.plugins.hparams import api
 
         given: Mapping[str, Any] = {name: plain(each) for name, each in value.hparam_dict.items() if each is not None}
-        shown = {name: each if isinstance(each, bool | int | float | str) else str(each) for name, each in given.items()}
+        known = bool | int | float | str
+        shown = {name: each if isinstance(each, known) else str(each) for name, each in given.items()}
         experiment = api.hparams_config_pb([api.HParam(name) for name in shown], [*map(api.Metric, value.metric_dict)])
         return b"".join(part.SerializeToString() for part in (experiment, api.hparams_pb(shown)))
 
-    def _picture(self, key: str, height: int, width: int, channels: int, encoded: bytes) -> bytes:
+    def _picture(self, key: str, shape: tuple[int, ...], encoded: bytes) -> bytes:
+        height, width, channels = shape
         picture = self._tf.compat.v1.Summary.Image(
             height=height, width=width, colorspace=channels, encoded_image_string=encoded
         )

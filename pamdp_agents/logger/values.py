@@ -117,15 +117,18 @@ def plain(value: Any) -> Any:
 
 def as_array(value: Any) -> NDArray[Any]:
     """Returns an array, tensor or list as NumPy's array."""
-    if hasattr(value, "detach"):  # PyTorch's, which may be on another device, or of a type that NumPy has not
+    if hasattr(value, "detach"):  # PyTorch's, which may need gradients, or be on another device
         value = value.detach().cpu()
+    if hasattr(value, "numpy"):
         try:
-            return np.asarray(value)
-        except TypeError:
-            return np.asarray(value.tolist())
+            value = value.numpy()
+        except TypeError:  # PyTorch's of a type that NumPy has not
+            value = value.tolist()
     if isinstance(value, list | tuple):
         return np.asarray([plain(each) for each in value])
-    return np.asarray(value)
+    array = np.asarray(value)
+    is_foreign = array.dtype.kind == "V" and array.dtype.names is None  # bfloat16 and its like
+    return array.astype(np.float32) if is_foreign else array
 
 
 def as_numbers(value: Any) -> NDArray[np.float64] | None:
@@ -137,6 +140,4 @@ def as_numbers(value: Any) -> NDArray[np.float64] | None:
         array = as_array(value)
     except ValueError:  # lists of unequal lengths
         return None
-    if array.dtype.kind in "OSUMmc":
-        return None
-    return array.astype(np.float64)
+    return array.astype(np.float64) if array.dtype.kind in "biuf" else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,7 @@ class Progress:
             "total_timesteps": self.total_timesteps,
             "episodes": self.episodes,
             "n_updates": self.n_updates,
-            "ep_info_buffer": [_numbers_in(episode) for episode in self.ep_info_buffer],
+            "ep_info_buffer": _finite(self.ep_info_buffer),
             "ep_success_buffer": [bool(success) for success in self.ep_success_buffer],
         }
 
@@ -124,8 +125,12 @@ class Progress:
         self.ep_success_buffer.extend(bool(success) for success in state["ep_success_buffer"])
 
 
-def _numbers_in(episode: dict[str, Any]) -> dict[str, float | int]:
-    """Returns what of an episode a file holds: what are finite numbers, for callbacks and recorders may add others."""
-    numbers = {key: read_number(value) for key, value in episode.items()}
-    finite = {key: value for key, value in numbers.items() if value is not None and np.isfinite(value)}
-    return finite | ({"l": int(finite["l"])} if "l" in finite else {})
+def _finite(episodes: Iterable[Any]) -> list[dict[str, float | int]]:
+    """Returns what a file holds of episodes: finite numbers, for callbacks and recorders may add other things."""
+    saved = []
+    for given in episodes:
+        episode = recorded_episode({"episode": given})
+        if episode is not None and np.isfinite(episode["r"]):
+            numbers = {key: value if key == "l" else read_number(value) for key, value in episode.items()}
+            saved.append({key: value for key, value in numbers.items() if value is not None and np.isfinite(value)})
+    return saved
