@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pamdp_agents.environments.adapter import EnvironmentAdapter
-from pamdp_agents.environments.recorded import recorded_episode
+from pamdp_agents.environments.recorded import finite_episode
 from pamdp_agents.environments.vec_normalize import SampleNormalization, find_vec_normalize
 from pamdp_agents.spaces.observations import ObservationTransform
 from pamdp_agents.spaces.parameterized import ParameterizedActionSpace
@@ -141,8 +141,7 @@ class CanonicalEnvironments:
         ended = (outcome.terminated | outcome.truncated) & played
         infos, ended_in = outcome.infos, ended.nonzero()[0].tolist()
         for i in ended_in:
-            recorded = recorded_episode(infos[i])
-            if recorded is None or not np.isfinite(recorded["r"]):
+            if finite_episode(infos[i]) is None:
                 seconds = round(time.perf_counter() - self._start, 6)
                 episode = {"r": float(self.episode_returns[i]), "l": int(self.episode_lengths[i]), "t": seconds}
                 infos[i] = infos[i] | {"episode": episode}

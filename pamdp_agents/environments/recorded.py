@@ -40,6 +40,12 @@ def recorded_episode(info: Mapping[str, Any]) -> dict[str, Any] | None:
     return episode
 
 
+def finite_episode(info: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Returns the same, or None also if the return is not finite: then whoever counts rewards knows more."""
+    episode = recorded_episode(info)
+    return episode if episode is not None and np.isfinite(episode["r"]) else None
+
+
 def read_number(value: Any) -> float | None:
     """Returns a number, or an array of one, as a float; None if it is something else."""
     if isinstance(value, float | int):

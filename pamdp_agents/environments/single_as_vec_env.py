@@ -14,7 +14,7 @@ from typing import Any, Self
 import gymnasium as gym
 import numpy as np
 
-from pamdp_agents.environments.recorded import recorded_episode
+from pamdp_agents.environments.recorded import finite_episode
 from pamdp_agents.environments.single import stack_one
 
 
@@ -86,7 +86,7 @@ class SingleVecEnv:
         info = info | {"TimeLimit.truncated": bool(truncated and not terminated)}
         if done:
             seconds = round(time.perf_counter() - self._start, 6)
-            if not self._is_monitored and recorded_episode(info) is None:
+            if not self._is_monitored and finite_episode(info) is None:
                 info["episode"] = {"r": self._return, "l": self._length, "t": seconds}
             info["terminal_observation"] = observation
             observation, self.reset_infos[0] = self.envs[0].reset()

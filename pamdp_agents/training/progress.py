@@ -11,7 +11,7 @@ import numpy as np
 
 from pamdp_agents.checks import check_integer, check_range
 from pamdp_agents.environments.canonical import Step
-from pamdp_agents.environments.recorded import read_flag, read_number, recorded_episode
+from pamdp_agents.environments.recorded import finite_episode, read_flag, read_number
 from pamdp_agents.logger import Logger
 
 
@@ -76,7 +76,7 @@ class Progress:
         log = False
         for i in step.ended_in:
             self.episodes += 1
-            episode, success = recorded_episode(step.infos[i]), read_flag(step.infos[i].get("is_success"))
+            episode, success = finite_episode(step.infos[i]), read_flag(step.infos[i].get("is_success"))
             if episode is not None:
                 self.ep_info_buffer.append(episode)
             if success is not None:
@@ -129,8 +129,8 @@ def _finite(episodes: Iterable[Any]) -> list[dict[str, float | int]]:
     """Returns what a file holds of episodes: finite numbers, for callbacks and recorders may add other things."""
     saved = []
     for given in episodes:
-        episode = recorded_episode({"episode": given})
-        if episode is not None and np.isfinite(episode["r"]):
+        episode = finite_episode({"episode": given})
+        if episode is not None:
             numbers = {key: value if key == "l" else read_number(value) for key, value in episode.items()}
             saved.append({key: value for key, value in numbers.items() if value is not None and np.isfinite(value)})
     return saved
