@@ -132,7 +132,6 @@ def test_what_a_recorder_says_besides_is_kept():
     ("value", "expected"),
     [(True, True), (np.bool_(False), False), (1, True), (np.float32(0), False), (np.array([True]), True)]
     + [(other, None) for other in (None, "True", {}, np.nan, np.arange(2), [1], object())],
-    ids=str,
 )
 def test_what_stands_for_a_truth_value(value, expected):
     assert read_flag(value) is expected
