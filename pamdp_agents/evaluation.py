@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 from pamdp_agents.checks import check_integer
 from pamdp_agents.environments.adapt import adapt
 from pamdp_agents.environments.adapter import Environment
+from pamdp_agents.environments.recorded import has_recorder, read_flag, recorded_episode
+
+MOST_UNCONFIRMED_ENDS = 1000
+"""After so many ends in a row that a recorder does not confirm, it is not heard: no game has so many lives."""
 
 
 class Policy(Protocol):
@@ -73,6 +77,7 @@ def evaluate_policy(
         TypeError: `env` is none of the above.
         ValueError: `n_eval_episodes` is below 1.
         AssertionError: The mean return does not exceed `reward_threshold`.
+        RuntimeError: A wrapper records the episodes, but its numbers do not come through those around it.
     """
     n_eval_episodes = check_integer("n_eval_episodes", n_eval_episodes, at_least=1)
     if isinstance(env, str):
@@ -85,7 +90,6 @@ def evaluate_policy(
         finally:
             env.close()
     environments = adapt(env)
-    is_monitor_wrapped = _is_monitor_wrapped(env)
     n_envs = environments.num_envs
     episode_rewards: list[float] = []
     episode_lengths: list[int] = []
@@ -96,6 +100,8 @@ def evaluate_policy(
 
     # The names below are SB3's, since callbacks read them.
     observations = environments.reset(seed)
+    is_monitor_wrapped = has_recorder(env)  # asked now, when no step is under way in other processes
+    unconfirmed_ends = np.zeros(n_envs, dtype=int)
     states = None
     while (episode_counts < episode_count_targets).any():
         try:
@@ -112,21 +118,29 @@ def evaluate_policy(
         current_lengths += played
         for i in np.flatnonzero(played & (episode_counts < episode_count_targets)).tolist():
             reward, done, info = rewards[i], dones[i], infos[i]
+            episode = recorded_episode(info) if done else None
+            # Without the recorder's word, a wrapper around it said `done`: a life lost, not the game.
+            episode_ended = done and (episode is not None or not is_monitor_wrapped)
             if callback is not None:
                 callback(locals(), globals())
             if not done:
                 continue
-            if "episode" in info:
-                episode_rewards.append(float(info["episode"]["r"]))
-                episode_lengths.append(int(info["episode"]["l"]))
-                episode_counts[i] += 1
-            elif not is_monitor_wrapped:  # if it is, a wrapper around it said `done`: a life lost, not the game
-                if warn:
+            if episode_ended:
+                if episode is None and warn:
                     _warn_of_missing_statistics()
                     warn = False
-                episode_rewards.append(float(current_rewards[i]))
-                episode_lengths.append(int(current_lengths[i]))
+                if episode is None or not np.isfinite(episode["r"]):
+                    episode = {"r": float(current_rewards[i]), "l": int(current_lengths[i])}
+                episode_rewards.append(episode["r"])
+                episode_lengths.append(episode["l"])
                 episode_counts[i] += 1
+            unconfirmed_ends[i] = 0 if episode_ended else unconfirmed_ends[i] + 1
+            if unconfirmed_ends[i] == MOST_UNCONFIRMED_ENDS:
+                raise RuntimeError(
+                    f"environment {i} ended {MOST_UNCONFIRMED_ENDS} times in a row, but the wrapper that records its "
+                    "episodes did not say so in info['episode']: a wrapper around it ends episodes, or changes infos. "
+                    "Put RecordEpisodeStatistics or Monitor around that one."
+                )
             current_rewards[i] = 0.0
             current_lengths[i] = 0
         first_observations = environments.reset_ended()
@@ -186,9 +200,8 @@ def play_episodes(
     reports: list[bool | None] = []
 
     def note_success(locals_: dict[str, Any], globals_: dict[str, Any]) -> None:
-        # As above: `done` without statistics is a life lost, where a wrapper records them.
-        if locals_["done"] and ("episode" in locals_["info"] or not locals_["is_monitor_wrapped"]):
-            reports.append(locals_["info"].get("is_success"))
+        if locals_["episode_ended"]:
+            reports.append(read_flag(locals_["info"].get("is_success")))
         if callback is not None:
             callback(locals_, globals_)
 
@@ -222,13 +235,3 @@ def _warn_of_missing_statistics() -> None:
         UserWarning,
         stacklevel=3,
     )
-
-
-def _is_monitor_wrapped(env: Any) -> bool:
-    """Tell whether a wrapper in this process records statistics under `info["episode"]`."""
-    while env is not None:
-        if {"RecordEpisodeStatistics", "Monitor", "VecMonitor"} & {cls.__name__ for cls in type(env).__mro__}:
-            return getattr(env, "_stats_key", "episode") == "episode"
-        attributes = vars(env)
-        env = attributes.get("env") or attributes.get("venv") or next(iter(attributes.get("envs") or ()), None)
-    return False

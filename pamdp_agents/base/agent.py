@@ -268,7 +268,7 @@ class Agent(Saved, Trainee):
             environments.reset(self.num_timesteps)
         if not self._custom_logger:
             formats, name = ["stdout"] if self.verbose else [], tb_log_name or type(self).__name__
-            self._logger = configure_run(self.tensorboard_log, formats, name, reset_num_timesteps)
+            self._log_to(configure_run(self.tensorboard_log, formats, name, reset_num_timesteps))
         one.init_callback(self)
         yield from training.rounds()
 
@@ -279,13 +279,19 @@ class Agent(Saved, Trainee):
     @property
     def logger(self) -> Logger:
         """Where numbers are logged; it exists from the first `learn` or `set_logger` on."""
-        if self._logger is None:
-            self._logger = configure(None, [])
-        return self._logger
+        return self._log_to(configure(None, [])) if self._logger is None else self._logger
 
     def set_logger(self, logger: Logger) -> None:
         """Logs there from now on, instead of where `verbose` and `tensorboard_log` say."""
-        self._logger, self._custom_logger = logger, True
+        self._log_to(logger)
+        self._custom_logger = True
+
+    def _log_to(self, logger: Logger) -> Logger:
+        """Takes a logger, and returns it; one of this library's asks for the agent's own numbers when it is read."""
+        self._logger = logger
+        if isinstance(logger, Logger):
+            logger.ask_when_read(self.record_news)
+        return logger
 
     def dump_logs(self) -> None:
         """Writes the current numbers to the logger: Stable-Baselines3's keys, and the update's metrics."""
@@ -295,6 +301,9 @@ class Agent(Saved, Trainee):
 
     def record_own(self, logger: Logger) -> None:
         """Records the agent's own numbers."""
+
+    def record_news(self, logger: Logger) -> None:
+        """Records those of the agent's own numbers that are new since they were last recorded."""
 
     def unshared(self) -> dict[str, Any]:
         """Returns what has a state and must not be another agent's, by what it is."""

@@ -91,6 +91,7 @@ class OffPolicyAgent(Agent, ReplaySettings):
         self.replay_buffer: ReplayBuffer
         self._saw_observations = False  # whether they have been looked at, see `note_updates`
         self._metrics: list[tuple[int, Any]] = []  # numbers of updates and their mean metrics
+        self._recorded: tuple[int, Any] = (0, self._metrics)  # the step and the metrics last recorded
         super().begin()
 
     def change_setting(self, name: str, value: Any) -> None:
@@ -262,11 +263,20 @@ class OffPolicyAgent(Agent, ReplaySettings):
         self._metrics = metrics
         self.progress.n_updates += sum(updates for updates, _ in metrics)
         self.forget_weights()
+        if not isinstance(self.logger, Logger):  # another library's, which does not ask when it is read
+            self.record_news(self.logger)
 
     def record_own(self, logger: Logger) -> None:
         """Records ε, the update's mean metrics and the learning rates."""
-        logger.record("rollout/exploration_rate", self.exploration_rate)
-        if self._metrics:
+        self._recorded = (-1, None)
+        self.record_news(logger)
+
+    def record_news(self, logger: Logger) -> None:
+        """Records ε and what the last updates gave, as far as they are new since they were last recorded."""
+        (step, last), self._recorded = self._recorded, (self.progress.num_timesteps, self._metrics)
+        if step != self.progress.num_timesteps:
+            logger.record("rollout/exploration_rate", self.exploration_rate)
+        if self._metrics and last is not self._metrics:
             updates, metrics = zip(*self._metrics, strict=True)
             means = np.average([np.asarray(each) for each in metrics], axis=0, weights=updates)
             inputs = self.current_inputs()

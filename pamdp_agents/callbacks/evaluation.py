@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from pamdp_agents.callbacks.base import BaseCallback, EventCallback
 from pamdp_agents.checks import check_integer
+from pamdp_agents.environments.vec_normalize import find_vec_normalize
 from pamdp_agents.evaluation import make_eval_env, play_episodes
 from pamdp_agents.files.archive import npz_bytes
 from pamdp_agents.files.atomic import write_bytes
@@ -78,6 +80,14 @@ class EvalCallback(EventCallback):
         self._is_success_buffer: list[bool] = []  # of the last evaluation
 
     def _init_callback(self) -> None:
+        training, evaluation = (find_vec_normalize(env) is not None for env in (self.training_env, self.eval_env))
+        if training != evaluation:
+            warnings.warn(
+                f"Only the {'training' if training else 'evaluation'} environment is in VecNormalize: the agent is "
+                "evaluated on other numbers than it is trained on. Wrap both alike.",
+                UserWarning,
+                stacklevel=2,
+            )
         for folder in (self.best_model_save_path, self.log_path and os.path.dirname(self.log_path)):
             if folder is not None:
                 os.makedirs(folder, exist_ok=True)

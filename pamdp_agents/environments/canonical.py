@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pamdp_agents.environments.adapter import EnvironmentAdapter
+from pamdp_agents.environments.recorded import finite_episode
 from pamdp_agents.environments.vec_normalize import SampleNormalization, find_vec_normalize
 from pamdp_agents.spaces.observations import ObservationTransform
 from pamdp_agents.spaces.parameterized import ParameterizedActionSpace
@@ -146,8 +147,7 @@ class CanonicalEnvironments:
         ended = (outcome.terminated | outcome.truncated) & played
         infos, ended_in = outcome.infos, ended.nonzero()[0].tolist()
         for i in ended_in:
-            given = infos[i].get("episode")
-            if not (isinstance(given, dict) and {"r", "l"} <= given.keys()):  # Gymnasium's and SB3's recorders give it
+            if finite_episode(infos[i]) is None:
                 seconds = round(time.perf_counter() - self._start, 6)
                 episode = {"r": float(self.episode_returns[i]), "l": int(self.episode_lengths[i]), "t": seconds}
                 infos[i] = infos[i] | {"episode": episode}

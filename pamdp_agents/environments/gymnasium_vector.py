@@ -80,7 +80,10 @@ class GymnasiumVectorEnvironment(EnvironmentAdapter):
         if self._mode == "SameStep":
             final_observations = {int(i): split[i]["final_obs"] for i in np.flatnonzero(self._ended)}
             # What stands beside `final_info` is from the new episode's reset.
-            split = [{**info, **info.get("final_info", {})} for info in split]
+            split = [
+                {**info, **info["final_info"]} if ended and isinstance(info.get("final_info"), dict) else info
+                for info, ended in zip(split, self._ended, strict=True)
+            ]
         if self.resets_in_next_step:  # the next step will ignore the ended ones' actions and only reset them
             self.pending_resets, self.episode_starts = self._ended, ~played
         else:
@@ -128,9 +131,10 @@ def split_infos(infos: dict[str, Any] | list[dict[str, Any]], n: int) -> list[di
         return infos
     split: list[dict[str, Any]] = [{} for _ in range(n)]
     for key, value in infos.items():
-        if key.startswith("_"):
+        if _is_mask(value, n) and key.startswith("_") and key[1:] in infos:
             continue
         mask = infos.get(f"_{key}")
+        mask = mask if _is_mask(mask, n) else None
         if isinstance(value, dict):
             value = split_infos(value, n)
         elif mask is None and not (isinstance(value, np.ndarray) and len(np.atleast_1d(value)) == n):
@@ -138,6 +142,12 @@ def split_infos(infos: dict[str, Any] | list[dict[str, Any]], n: int) -> list[di
         for i in range(n) if mask is None else np.flatnonzero(mask):
             split[i][key] = value[i]
     return split
+
+
+def _is_mask(value: Any, n: int) -> bool:
+    """Whether this can tell of n environments which of them have a key: keys of the user's may begin with `_`, too."""
+    mask = np.asarray(value) if isinstance(value, list | np.ndarray) else np.zeros(0)
+    return mask.dtype == np.bool_ and mask.shape == (n,)
 
 
 def _is_wrapped(env: Any, wrapper: type) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pamdp_agents.environments.adapter import EnvironmentAdapter, StepOutcome
+from pamdp_agents.environments.recorded import read_flag
 from pamdp_agents.environments.returned import read_ends, read_rewards
 
 
@@ -49,7 +50,7 @@ class SB3VectorEnvironment(EnvironmentAdapter):
         observations, given_rewards, given_dones, infos = result
         rewards = read_rewards(given_rewards, self.num_envs)
         self.episode_starts = dones = read_ends("done", given_dones, self.num_envs)
-        truncated = np.array([bool(info.get("TimeLimit.truncated")) for info in infos]) & dones
+        truncated = np.array([bool(read_flag(info.get("TimeLimit.truncated"))) for info in infos]) & dones
         final_observations = {
             int(i): infos[i]["terminal_observation"]
             for i in np.flatnonzero(dones)

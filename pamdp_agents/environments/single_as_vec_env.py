@@ -14,6 +14,7 @@ from typing import Any, Self
 import gymnasium as gym
 import numpy as np
 
+from pamdp_agents.environments.recorded import finite_episode
 from pamdp_agents.environments.single import SingleEnvironment
 from pamdp_agents.spaces.observations import ObservationTransform
 
@@ -44,6 +45,7 @@ class SingleVecEnv:
         self._seed: int | None = None
         self._options: dict[str, Any] = {}
         self._return, self._length, self._start = 0.0, 0, time.perf_counter()
+        self._is_monitored = _is_monitored(env)
 
     def known_to_sb3(self) -> Self:
         """Makes SB3's `isinstance` checks accept this as one of its vector environments; returns itself.
@@ -79,7 +81,8 @@ class SingleVecEnv:
         Returns:
             A batch of one observation; the reward, float32 [1]; whether the episode ended, bool [1]; a list of one
             info. At an episode's end the info has `"terminal_observation"` and `"episode"`, as SB3's `Monitor`
-            gives it; `"TimeLimit.truncated"` says whether it was cut off.
+            gives it (if there is one, it alone says when an episode has ended); `"TimeLimit.truncated"` says whether
+            it was cut off.
         """
         if not isinstance(actions, list | np.ndarray) or len(actions) != 1:
             raise ValueError(f"actions must be a list of one action, as predict returns for a batch, got {actions!r}")
@@ -91,8 +94,9 @@ class SingleVecEnv:
         info = info | {"TimeLimit.truncated": bool(truncated and not terminated)}
         if done := bool(terminated or truncated):
             seconds = round(time.perf_counter() - self._start, 6)
-            episode = {"r": self._return, "l": self._length, "t": seconds}
-            info = {"episode": episode} | info | {"terminal_observation": outcome.observations}
+            if not self._is_monitored and finite_episode(info) is None:
+                info["episode"] = {"r": self._return, "l": self._length, "t": seconds}
+            info["terminal_observation"] = outcome.observations
             batch = self._begin(self._adapter.reset(None))
         return batch, np.array([reward], np.float32), np.array([done]), [info]
 
@@ -166,3 +170,12 @@ class SingleVecEnv:
         """Returns a batch of an observation, after checking it."""
         self._adapter.transform(self._transform, observation)  # which looks at it
         return self._adapter.stack(observation)
+
+
+def _is_monitored(env: gym.Env) -> bool:
+    """Whether Stable-Baselines3's `Monitor` is among the wrappers of an environment."""
+    while isinstance(env, gym.Wrapper):
+        if "Monitor" in {cls.__name__ for cls in type(env).__mro__}:
+            return True
+        env = env.env
+    return False

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from pamdp_agents.checks import check_integer, check_range
 from pamdp_agents.environments.canonical import Step
+from pamdp_agents.environments.recorded import finite_episode, read_flag, read_number
 from pamdp_agents.logger import Logger
 
 
@@ -27,8 +29,8 @@ class Progress:
         n_updates: Updates made.
         remaining: How much of the run remains, from 1 at its start to 0 at its end.
         start_time: When it began, in nanoseconds since 1970 (`time.time_ns`), as in Stable-Baselines3.
-        ep_info_buffer: {"r": return, "l": length, "t": seconds} of the last episodes.
-        ep_success_buffer: `info["is_success"]` of the same, where the environment gives it.
+        ep_info_buffer: {"r": return, "l": length, "t": seconds} of the last episodes, and what else a recorder says.
+        ep_success_buffer: `info["is_success"]` of the same, where the environment gives it as a truth value.
     """
 
     def __init__(self, stats_window_size: int):
@@ -74,11 +76,11 @@ class Progress:
         log = False
         for i in step.ended_in:
             self.episodes += 1
-            episode = step.infos[i]["episode"]
-            counted = {"r": float(episode["r"]), "l": int(episode["l"])}
-            self.ep_info_buffer.append(counted | ({"t": float(episode["t"])} if "t" in episode else {}))
-            if "is_success" in step.infos[i]:
-                self.ep_success_buffer.append(bool(step.infos[i]["is_success"]))
+            episode, success = finite_episode(step.infos[i]), read_flag(step.infos[i].get("is_success"))
+            if episode is not None:
+                self.ep_info_buffer.append(episode)
+            if success is not None:
+                self.ep_success_buffer.append(success)
             log = log or (log_interval is not None and self.episodes % log_interval == 0)
         return log
 
@@ -102,8 +104,8 @@ class Progress:
             "total_timesteps": self.total_timesteps,
             "episodes": self.episodes,
             "n_updates": self.n_updates,
-            "ep_info_buffer": list(self.ep_info_buffer),
-            "ep_success_buffer": list(self.ep_success_buffer),
+            "ep_info_buffer": _finite(self.ep_info_buffer),
+            "ep_success_buffer": [bool(success) for success in self.ep_success_buffer],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -121,3 +123,14 @@ class Progress:
         for episode in state["ep_info_buffer"]:
             self.ep_info_buffer.append({key: check_range(key, value) for key, value in episode.items()})
         self.ep_success_buffer.extend(bool(success) for success in state["ep_success_buffer"])
+
+
+def _finite(episodes: Iterable[Any]) -> list[dict[str, float | int]]:
+    """Returns what a file holds of episodes: finite numbers, for callbacks and recorders may add other things."""
+    saved = []
+    for given in episodes:
+        episode = finite_episode({"episode": given})
+        if episode is not None:
+            numbers = {key: value if key == "l" else read_number(value) for key, value in episode.items()}
+            saved.append({key: value for key, value in numbers.items() if value is not None and np.isfinite(value)})
+    return saved

@@ -5,13 +5,17 @@ import warnings
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
+from gymnasium.wrappers import RecordEpisodeStatistics
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor, VecNormalize
+from toy_environments import Corridor
 
 from pamdp_agents import MPDQN, FlattenHybridAction, HybridActionWrapper, evaluation
+from pamdp_agents.callbacks import EvalCallback
 
 PLATFORM = "pamdp/Platform-v0"
 ENVIRONMENTS = {
@@ -97,3 +101,69 @@ def test_sb3s_check_of_hybrid_actions_ends_only_where_it_makes_an_array_of_them(
     with pytest.warns(UserWarning, match="flatten the action"), pytest.raises(ValueError, match="inhomog") as caught:
         check_env(gym.make(PLATFORM))
     assert caught.traceback[2].name == "_check_nan", "every check of the environment itself comes before this one"
+
+
+# ------------------------------------------- recorders in other processes, and infos that are not theirs
+
+
+class Lives(gym.Wrapper):
+    """Says done at every second step, and goes on at the reset that follows, unless the game is over."""
+
+    over = True
+
+    def reset(self, **kwargs):
+        return super().reset(**kwargs) if self.over else (self.last, {})
+
+    def step(self, action):
+        self.last, reward, terminated, truncated, info = super().step(action)
+        self.over = terminated or truncated
+        return self.last, reward, terminated or self.unwrapped.position % 2 == 0, truncated, info
+
+
+@pytest.mark.parametrize("recorder", [Monitor, RecordEpisodeStatistics])
+@pytest.mark.parametrize("vector", [DummyVecEnv, SubprocVecEnv, AsyncVectorEnv, SyncVectorEnv])
+def test_a_recorder_inside_a_vector_environment_is_heard(vector, recorder):
+    agent = MPDQN("MlpPolicy", Corridor(4), policy_kwargs={"net_arch": [8]})
+    env = vector([lambda: Lives(recorder(Corridor(4)))] * 2)
+    if vector in (AsyncVectorEnv, SyncVectorEnv) or recorder is RecordEpisodeStatistics:
+        found = [([4.0] * 4, [4] * 4)] * 2
+        found[0] = evaluation.evaluate_policy(agent, env, 4, return_episode_rewards=True)
+    else:
+        found = [
+            each(agent, env, 4, return_episode_rewards=True) for each in (evaluation.evaluate_policy, evaluate_policy)
+        ]
+    env.close()
+    assert found[0] == found[1] == ([4.0] * 4, [4] * 4)
+
+
+def test_the_view_of_a_monitored_environment_leaves_episodes_to_its_monitor():
+    agent = MPDQN("MlpPolicy", Lives(Monitor(Corridor(4))), policy_kwargs={"net_arch": [8]})
+    for each in (evaluation.evaluate_policy, evaluate_policy):
+        assert each(agent, agent.get_env(), 3, return_episode_rewards=True) == ([4.0] * 3, [4] * 3)
+
+
+class Counting(Corridor):
+    def step(self, action):
+        *result, _ = super().step(action)
+        return *result, {"episode": 3, "is_success": "x", "terminal_observation": 1, "TimeLimit.truncated": "no"}
+
+
+@pytest.mark.parametrize("vector", [DummyVecEnv, SubprocVecEnv])
+def test_infos_that_are_not_a_recorders_are_left_alone_in_sb3s_vector_environments(vector):
+    env = vector([lambda: Counting(4)] * 2)
+    agent = MPDQN("MlpPolicy", env, policy_kwargs={"net_arch": [8]}).learn(16)
+    assert [(episode["r"], episode["l"]) for episode in agent.ep_info_buffer] == [(4.0, 4)] * 4
+    assert not agent.ep_success_buffer
+    found = evaluation.evaluate_policy(agent, env, 4, return_episode_rewards=True, warn=False)
+    env.close()
+    assert found == ([4.0] * 4, [4] * 4)
+
+
+@pytest.mark.parametrize("wrapped", ["training", "evaluation"])
+def test_normalising_one_environment_only_is_warned_of(wrapped):
+    envs = {name: make_vec_env(lambda: Corridor(4)) for name in ("training", "evaluation")}
+    envs[wrapped] = VecNormalize(envs[wrapped])
+    agent = MPDQN("MlpPolicy", envs["training"], policy_kwargs={"net_arch": [8]})
+    callback = EvalCallback(envs["evaluation"], eval_freq=100, verbose=0)
+    with pytest.warns(UserWarning, match=f"Only the {wrapped} environment is in VecNormalize"):
+        agent.learn(5, callback=callback)
