@@ -73,6 +73,10 @@ class EnvironmentBound(CommonSettings):
     def build(self) -> None:
         """Makes what depends on the spaces: `learner`, `acting`, and what experience is kept in."""
 
+    def extras(self) -> dict[str, int]:
+        """Returns the size of each extra of a decision that is stored with the transition, by name."""
+        return {}
+
     def set_up(self, observation_space: gym.Space, action_space: gym.Space) -> None:
         """Makes everything that depends on the spaces."""
         check_tensorflow()

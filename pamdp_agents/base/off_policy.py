@@ -128,10 +128,6 @@ class OffPolicyAgent(Agent, ReplaySettings):
     def update(self, state: TrainState, batch: Transition, call: Call) -> Result:
         """Returns the state after one update, a pure function."""
 
-    def extras(self) -> dict[str, int]:
-        """Returns the size of each extra of a decision that is stored with the transition, by name."""
-        return {}
-
     def draw(self, rng: np.random.Generator, n: int) -> Decision:
         """Draws n random decisions; their parameters are the noise's business and not used."""
         return Decision(rng.integers(self.parameterized_space.n, size=n), None, {})
@@ -180,7 +176,9 @@ class OffPolicyAgent(Agent, ReplaySettings):
         return super().unshared() | {"action_noise": self.action_noise}
 
     def start_training(self) -> None:
-        """Readies the noise of each environment."""
+        """Readies the noise of each environment; without transitions, there is nothing due to be learnt from them."""
+        if not len(self.replay_buffer):  # the agent was loaded without
+            self.progress.start_round(None)
         self.explorer.begin(self._noise, self.environments.episode_lengths)
 
     def decide(self) -> Decision:
@@ -189,8 +187,14 @@ class OffPolicyAgent(Agent, ReplaySettings):
         assert observations is not None
         self.exploration_rate = self._epsilon()
         epsilon = 1.0 if self.progress.num_timesteps < self.learning_starts else self.exploration_rate
-        greedy = self.acting.decide(observations)
+        greedy = self.environments.decided or self.acting.decide(observations)
         return self.explorer.explore(greedy, epsilon, self._noise, remaining, self._explore_rng)
+
+    def decide_ahead(self) -> None:
+        """Decides what is best in every environment now, for the next `decide`: updates come first."""
+        environments = self.environments
+        if environments.observations is not None and environments.decided is None:
+            environments.decided = self.acting.decide(environments.observations)
 
     def observe(self, decision: Decision, step: Step) -> int:
         """Stores what followed a decision; returns the number of environment steps that it was."""

@@ -83,6 +83,8 @@ class Saved(EnvironmentBound):
             given = group_by_network(Archive.read(load_path_or_dict).arrays)
         parameters.set_parameters(self.learner, given, exact_match)
         self.forget_weights()
+        if self._environments is not None:
+            self._environments.decided = None  # by the weights of before
 
     def save(
         self,
@@ -193,7 +195,7 @@ class Saved(EnvironmentBound):
             agent.set_env(env)
             agent.environments.next_seed = agent.seed
             if not force_reset:
-                agent.environments.resume(check_state(archive.arrays, agent.observation_transform.size))
+                agent.environments.resume(agent._environments_state(archive))
         return agent
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -242,9 +244,14 @@ class Saved(EnvironmentBound):
         self.set_up(*read_spaces(archive))
         self.set_parameters(group_by_network(archive.arrays))
         self.restore_progress(archive.data["progress"])
-        check_state(archive.arrays, self.observation_transform.size)
+        self._environments_state(archive)
         if archive.replay_buffer is not None:
             self.restore_replay(archive.replay_buffer)
+
+    def _environments_state(self, archive: Archive) -> dict[str, np.ndarray]:
+        """Returns where the environments of the agent in a file stood."""
+        size = self.observation_transform.size
+        return check_state(archive.arrays, size, self.parameterized_space, self.extras())
 
     def _require_set_up(self, verb: str) -> None:
         if not self.is_set_up:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pamdp_agents.environments.adapter import EnvironmentAdapter
 from pamdp_agents.environments.recorded import finite_episode
 from pamdp_agents.environments.vec_normalize import SampleNormalization, find_vec_normalize
+from pamdp_agents.experience.transition import Decision
 from pamdp_agents.spaces.observations import ObservationTransform
 from pamdp_agents.spaces.parameterized import ParameterizedActionSpace
 
@@ -60,6 +61,7 @@ class CanonicalEnvironments:
         env: The environments as they were given.
         observations: The current observations, float32 [n, D]; None where the next call must be `reset`: before
             the first one, and after a step that failed or was interrupted.
+        decided: What was decided to be best for `observations` before updates that were made since; None: nothing.
         episode_returns: Sum of rewards of each current episode, float64 [n].
         episode_lengths: Steps of each current episode, int64 [n].
         next_seed: The seed of the next reset, None for none.
@@ -78,6 +80,7 @@ class CanonicalEnvironments:
         self._original = self.normalization if of_observations else None
         self.observations: Float32 | None = None
         self._stored: Float32 | None = None  # the same as they are stored: not normalised
+        self.decided: Decision | None = None
         self._ended = np.zeros(self.num_envs, dtype=bool)
         self.episode_returns = np.zeros(self.num_envs)
         self.episode_lengths = np.zeros(self.num_envs, dtype=np.int64)
@@ -96,7 +99,7 @@ class CanonicalEnvironments:
             RuntimeError: A process in which environments ran has ended.
         """
         seed, self.next_seed = self.next_seed, None
-        self.observations = None
+        self.observations = self.decided = None
         self._ended = np.zeros(self.num_envs, dtype=bool)
         self.episode_returns[:], self.episode_lengths[:] = 0.0, 0
         self._adapter.timestep = timestep
@@ -113,7 +116,7 @@ class CanonicalEnvironments:
             k: Discrete actions, int [n].
             x: Parameters of all actions, scaled to [−1, 1], float [n, P].
         """
-        self.observations = None
+        self.observations = self.decided = None
         self._taken = self._adapter.compose(self._actions, k, x)
         self._adapter.start_step(self._taken)
 
@@ -198,7 +201,12 @@ class CanonicalEnvironments:
         """Returns where the environments stand, as arrays, for `resume`; nothing before the first reset."""
         if self.observations is None or self._stored is None:
             return {}
-        return {
+        decided = {}
+        if self.decided is not None:
+            k, x, extras = self.decided
+            decided = {"decided_k": np.asarray(k, np.int64), "decided_x": np.asarray(x, np.float32)}
+            decided |= {f"decided_{name}": np.asarray(part, np.float32) for name, part in extras.items()}
+        return decided | {
             "last_observation": self.observations,
             "last_stored_observation": self._stored,
             "pending_resets": self._adapter.pending_resets,
@@ -235,6 +243,8 @@ class CanonicalEnvironments:
         self._adapter.pending_resets = state["pending_resets"].copy()
         self.episode_returns, self.episode_lengths = state["episode_returns"].copy(), state["episode_lengths"].copy()
         self.next_seed = None
+        decided = {name.removeprefix("decided_"): part for name, part in state.items() if name.startswith("decided_")}
+        self.decided = Decision(decided.pop("k"), decided.pop("x"), decided) if decided else None
 
     def _read(self, given: Any) -> tuple[Float32, Float32]:
         """Returns observations as they are acted on and as they are stored."""
@@ -244,8 +254,16 @@ class CanonicalEnvironments:
         return observations, self._adapter.transform(self._transform, self._original.original_observations())
 
 
-def check_state(arrays: Mapping[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
+def check_state(
+    arrays: Mapping[str, np.ndarray], size: int, space: ParameterizedActionSpace, extras: Mapping[str, int]
+) -> dict[str, np.ndarray]:
     """Returns from a saved agent's arrays those that `CanonicalEnvironments.resume` takes, if they are there.
+
+    Args:
+        arrays: The arrays.
+        size: D, size of an observation.
+        space: The agent's actions.
+        extras: Size of each extra of its decisions, by name.
 
     Raises:
         ValueError: They do not fit together, or are not finite.
@@ -260,12 +278,17 @@ def check_state(arrays: Mapping[str, np.ndarray], size: int) -> dict[str, np.nda
         "episode_returns": (np.float64, (n,)),
         "episode_lengths": (np.int64, (n,)),
     }
+    if "decided_k" in arrays:
+        expected |= {"decided_k": (np.int64, (n,)), "decided_x": (np.float32, (n, space.parameter_size))}
+        expected |= {f"decided_{name}": (np.float32, (n, width)) for name, width in extras.items()}
     for name, (dtype, shape) in expected.items():
         array = arrays.get(name, np.zeros(0))
         if array.dtype != dtype or array.shape != shape or not np.isfinite(array).all():
             raise ValueError(f"{name} must be finite, of type {dtype.__name__} and shape {shape}, got {array!r}")
     if arrays["episode_lengths"].min() < 0:
         raise ValueError(f"episode_lengths must not be negative, got {arrays['episode_lengths']}")
+    if "decided_k" in arrays and not np.isin(arrays["decided_k"], np.arange(space.n)).all():
+        raise ValueError(f"decided_k must be discrete actions in 0..{space.n - 1}, got {arrays['decided_k']}")
     return {name: arrays[name] for name in expected}
 
 

@@ -26,7 +26,6 @@ class Training:
         self._trainee, self._callback = trainee, callback
         self._log_interval = log_interval
         self._locals = dict(given)
-        self._steps = self._episodes = 0  # of this round
 
     def rounds(self) -> Generator[int, None, None]:
         """Trains; yields the number of updates where it is time for them.
@@ -34,33 +33,37 @@ class Training:
         Those after the steps of one environment come before its next step. Those of several environments come when the
         next step is under way, for it may be so in other processes; and in this order in any case, so that it makes no
         difference to the numbers where environments run.
+
+        A round that an earlier call left half done goes on, and what it left due is made: both are counted in the
+        agent's progress, and updates are due until they have been made.
         """
         trainee, callback, progress = self._trainee, self._callback, self._trainee.progress
         trainee.start_training()
         callback.on_training_start(self._locals, globals())
         try:
-            due: int | None = None
-            while progress.num_timesteps < progress.total_timesteps:
-                before, self._steps, self._episodes = progress.num_timesteps, 0, 0
+            while True:
+                ended = progress.num_timesteps >= progress.total_timesteps
+                if progress.updates_due is not None and (ended or trainee.environments.num_envs == 1):
+                    if trainee.environments.num_envs > 1:  # as if the next step were under way
+                        trainee.decide_ahead()
+                    yield progress.updates_due
+                    progress.updates_due = None
+                if ended:
+                    return
                 number, unit = trainee.round
                 callback.on_rollout_start()
-                while (self._steps if unit == "step" else self._episodes) < number:
+                while (progress.round_steps if unit == "step" else progress.round_episodes) < number:
                     if trainee.environments.observations is None:  # a callback gave others: set_env
                         self._change_environments()
                     decision = trainee.decide()
                     trainee.environments.start_step(decision.k, decision.x)
-                    if due is not None:
-                        yield due
-                        due = None
+                    if progress.updates_due is not None:
+                        yield progress.updates_due
+                        progress.updates_due = None
                     if not self._finish_step(decision):
                         return
                 callback.on_rollout_end()
-                due = trainee.count_updates_due(progress.num_timesteps - before)
-                if due is not None and trainee.environments.num_envs == 1:
-                    yield due
-                    due = None
-            if due is not None:
-                yield due
+                progress.start_round(trainee.count_updates_due(progress.round_timesteps))
         except StopIteration as error:  # which a generator must not let through
             raise RuntimeError(
                 "a callback or a schedule raised StopIteration; to end training, let a callback return False"
@@ -81,8 +84,8 @@ class Training:
         environments = trainee.environments
         step = environments.finish_step(progress.num_timesteps + 1)
         progress.count_steps(trainee.observe(decision, step))
-        self._steps += 1
-        self._episodes += len(step.ended_in)
+        progress.round_steps += 1
+        progress.round_episodes += len(step.ended_in)
         log = progress.end_episodes(step, self._log_interval)
         new_obs = environments.reset_ended(progress.num_timesteps)
         self._callback.update_locals(
@@ -92,8 +95,8 @@ class Training:
                 "rewards": step.rewards,
                 "dones": step.ended,
                 "infos": step.infos,
-                "num_collected_steps": self._steps,
-                "num_collected_episodes": self._episodes,
+                "num_collected_steps": progress.round_steps,
+                "num_collected_episodes": progress.round_episodes,
             }
         )
         if not self._callback.on_step():

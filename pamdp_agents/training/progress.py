@@ -14,6 +14,9 @@ from pamdp_agents.environments.canonical import Step
 from pamdp_agents.environments.recorded import finite_episode, read_flag, read_number
 from pamdp_agents.logger import Logger
 
+ROUND = ("round_steps", "round_timesteps", "round_episodes")
+"""The counts of a round."""
+
 
 class Progress:
     """Counts of an agent's training, over all its calls of `learn`.
@@ -31,6 +34,10 @@ class Progress:
         start_time: When it began, in nanoseconds since 1970 (`time.time_ns`), as in Stable-Baselines3.
         ep_info_buffer: {"r": return, "l": length, "t": seconds} of the last episodes, and what else a recorder says.
         ep_success_buffer: `info["is_success"]` of the same, where the environment gives it as a truth value.
+        round_steps: Steps of all environments since the last updates were counted as due: how far a round has come.
+        round_timesteps: Environment steps made in them.
+        round_episodes: Episodes ended in them.
+        updates_due: Updates that are due and have not been made, or None.
     """
 
     def __init__(self, stats_window_size: int):
@@ -40,26 +47,34 @@ class Progress:
         self.start_time = 0
         self.ep_info_buffer: deque[dict[str, Any]] = deque(maxlen=stats_window_size)
         self.ep_success_buffer: deque[bool] = deque(maxlen=stats_window_size)
+        self.start_round(None)
 
     def start(self, timesteps: int, reset: bool) -> None:
         """Starts a run, or continues the last one.
 
         Args:
             timesteps: Environment steps to make.
-            reset: Count from 0.
+            reset: Count from 0, with nothing due.
         """
         self.start_time = time.time_ns()
         if reset:
             self.num_timesteps = self.episodes = 0
             self.ep_info_buffer.clear()
             self.ep_success_buffer.clear()
+            self.start_round(None)
         self.num_timesteps_at_start = self.num_timesteps
         self.total_timesteps = self.num_timesteps + timesteps
         self.count_steps(0)
 
+    def start_round(self, updates_due: int | None) -> None:
+        """Starts a round, with so many updates due from the last one; None: there were none to make."""
+        self.round_steps = self.round_timesteps = self.round_episodes = 0
+        self.updates_due = updates_due
+
     def count_steps(self, steps: int) -> None:
         """Counts environment steps made."""
         self.num_timesteps += steps
+        self.round_timesteps += steps
         # The last round may go past the total.
         self.remaining = max(1.0 - self.num_timesteps / self.total_timesteps, 0.0)
 
@@ -106,10 +121,11 @@ class Progress:
             "n_updates": self.n_updates,
             "ep_info_buffer": _finite(self.ep_info_buffer),
             "ep_success_buffer": [bool(success) for success in self.ep_success_buffer],
-        }
+            "updates_due": self.updates_due,
+        } | {name: getattr(self, name) for name in ROUND}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Takes back what `state` returned.
+        """Takes back what `state` returned, also what it returned when a round was no part of it.
 
         Raises:
             KeyError: Something is missing.
@@ -118,6 +134,10 @@ class Progress:
         """
         for name in ("num_timesteps", "total_timesteps", "episodes", "n_updates"):
             setattr(self, name, check_integer(name, state[name], 0))
+        due = state.get("updates_due")
+        self.updates_due = None if due is None else check_integer("updates_due", due, 0)
+        for name in ROUND:
+            setattr(self, name, check_integer(name, state.get(name, 0), 0))
         if self.total_timesteps:
             self.count_steps(0)
         for episode in state["ep_info_buffer"]:

@@ -170,12 +170,15 @@ class _Group:
         """Waits for the updates under way, collects, and starts the next updates; returns whether any agent goes on."""
         self._finish()
         for i in sorted(self._running):
-            if next(self._rounds[i], None) is None:
+            agent, due = self._agents[i], next(self._rounds[i], None)
+            while due is not None and due != self._updates:  # of a round under the settings of before
+                agent.train(due)
+                due = next(self._rounds[i], None)
+            if due is None:
                 self._running.remove(i)
                 if self._learner:
                     self._learner.leave(i)
             elif self._learner:
-                agent = self._agents[i]
                 self._learner.rows[i] = agent.sample(self._updates)
                 self._learner.inputs[i] = list(agent.current_inputs().values())
                 self._learner.seeds[i] = agent.current_seed()
@@ -197,3 +200,4 @@ class _Group:
         if self._learner:
             for i, metrics in self._learner.finish():
                 self._agents[i].note_updates([(self._updates, metrics)])
+                self._agents[i].progress.updates_due = None  # its training may not get to it

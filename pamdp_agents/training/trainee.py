@@ -80,11 +80,15 @@ class Trainee(Protocol):
 
     @abstractmethod
     def start_training(self) -> None:
-        """Readies what is random in each environment; called once at the start of `learn`."""
+        """Readies what is random in each environment; called at the start of `learn`, and in other environments."""
 
     @abstractmethod
     def decide(self) -> Decision:
         """Returns what is done next in every environment."""
+
+    @abstractmethod
+    def decide_ahead(self) -> None:
+        """Decides what is best in every environment now, for the next `decide`: updates come first."""
 
     @abstractmethod
     def observe(self, decision: Decision, step: Step) -> int:
@@ -113,6 +117,10 @@ class Trainee(Protocol):
     @abstractmethod
     def current_seed(self) -> tuple[int, int]:
         """Returns the seed of the next update."""
+
+    @abstractmethod
+    def train(self, updates: int) -> None:
+        """Makes updates."""
 
     @abstractmethod
     def note_updates(self, metrics: list[tuple[int, Any]]) -> None:
