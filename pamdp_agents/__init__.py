@@ -6,6 +6,7 @@ import pamdp_envs  # noqa: F401  # registers pamdp/Platform-v0, pamdp/Goal-v0 an
 
 from pamdp_agents.agents import AGENTS, agent_class
 from pamdp_agents.files import SavedFileError
+from pamdp_agents.learning.divergence import DivergedError
 from pamdp_agents.spaces import ParameterizedActionSpace
 from pamdp_agents.wrappers import FlattenHybridAction, HybridActionWrapper
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     *AGENTS.values(),
+    "DivergedError",
     "FlattenHybridAction",
     "HybridActionWrapper",
     "ParameterizedActionSpace",

@@ -233,6 +233,8 @@ class Agent(Saved, Trainee):
         Raises:
             RuntimeError: The agent has no environment.
             ValueError: The environment returned something that is not finite. The agent can still be saved.
+            DivergedError: Updates gave numbers that are not finite (a `ValueError`): the agent is as it was before
+                them, and they stay due.
         """
         rounds = self.start_learning(
             total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar

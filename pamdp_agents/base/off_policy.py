@@ -22,6 +22,7 @@ from pamdp_agents.exploration.epsilon_greedy import EpsilonGreedy
 from pamdp_agents.exploration.noise import ParameterNoise
 from pamdp_agents.files.archive import SavedFileError, npz_bytes, read_npz
 from pamdp_agents.files.atomic import with_suffix, write_bytes
+from pamdp_agents.learning.divergence import DivergedError, diverged
 from pamdp_agents.learning.learner import Learner
 from pamdp_agents.learning.train_state import Call, Result, TrainState, UpdateRule
 from pamdp_agents.logger import Logger
@@ -245,17 +246,28 @@ class OffPolicyAgent(Agent, ReplaySettings):
         return inputs
 
     def train(self, updates: int) -> None:
-        """Makes updates on samples of the replay buffer: one compiled call, or a few where their number varies."""
+        """Makes updates on samples of the replay buffer: one compiled call, or a few where their number varies.
+
+        Raises:
+            DivergedError: They gave numbers that are not finite. None of them has been made then, nor after any other
+                error.
+        """
         if not updates:
             return
         inputs, most = self.current_inputs(), self._most_updates()
         sizes = [updates] if most is None else [min(most, updates - done) for done in range(0, updates, most)]
         base, first = self.current_seed()
-        metrics = []
-        for size in sizes:
-            means, _ = self.learner.train(self.sample(size), inputs, (base, first), most)
-            metrics.append((size, means))
-            first += size
+        metrics, before = [], self.learner.state
+        try:
+            for size in sizes:
+                means, _ = self.learner.train(self.sample(size), inputs, (base, first), most)
+                metrics.append((size, means))
+                first += size
+        except BaseException as error:  # Ctrl-C, too
+            self.learner.state = before  # which is never changed
+            if isinstance(error, DivergedError):
+                raise self.diverged(updates, str(error)) from None
+            raise
         self.note_updates(metrics)
 
     def note_updates(self, metrics: list[tuple[int, Any]]) -> None:
@@ -269,6 +281,14 @@ class OffPolicyAgent(Agent, ReplaySettings):
         self.forget_weights()
         if not isinstance(self.logger, Logger):  # another library's, which does not ask when it is read
             self.record_news(self.logger)
+
+    def diverged(self, updates: int, wrong: str) -> DivergedError:
+        """Returns the error that says what of the next so many updates was not finite, and what to look at."""
+        inputs, progress = self.current_inputs(), self.progress
+        rates = {name: inputs[name] for name in self.rate_names}
+        rewards = self.replay_buffer.rows[: len(self.replay_buffer), self.row.places["r"]]
+        which = range(progress.n_updates + 1, progress.n_updates + updates + 1)
+        return diverged(which, progress.num_timesteps, wrong, rates, rewards, self.reward_scale)
 
     def record_own(self, logger: Logger) -> None:
         """Records ε, the update's mean metrics and the learning rates."""

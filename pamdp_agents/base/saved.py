@@ -178,6 +178,11 @@ class Saved(EnvironmentBound):
                 f"{path} holds the settings {sorted(unknown)}, which {class_name} does not have here: it was saved by "
                 f"pamdp-agents {archive.made_by}; load it with that version, and save it without them (exclude)"
             )
+        if wrong := sorted(name for name, w in archive.arrays.items() if ":" in name and not _is_finite(w)):
+            raise SavedFileError(
+                f"{path} holds weights that are not finite, {', '.join(wrong)}: the agent had diverged when it was "
+                "saved; load one that was saved before"
+            )
         objects = read_objects(archive, path, given, trust)
         where = {"device": device} if "device" in names else {}
         try:
@@ -256,6 +261,10 @@ class Saved(EnvironmentBound):
     def _require_set_up(self, verb: str) -> None:
         if not self.is_set_up:
             raise RuntimeError(f"{verb} needs an agent with an environment: call set_env first")
+
+
+def _is_finite(weights: np.ndarray) -> bool:
+    return weights.dtype.kind != "f" or bool(np.isfinite(weights).all())
 
 
 def _make(agent_class: type[Saved], settings: Mapping[str, Any]) -> Saved:

@@ -201,7 +201,7 @@ class CanonicalEnvironments:
         """Returns where the environments stand, as arrays, for `resume`; nothing before the first reset."""
         if self.observations is None or self._stored is None:
             return {}
-        decided = {}
+        decided: dict[str, np.ndarray] = {}
         if self.decided is not None:
             k, x, extras = self.decided
             decided = {"decided_k": np.asarray(k, np.int64), "decided_x": np.asarray(x, np.float32)}

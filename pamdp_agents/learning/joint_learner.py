@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from pamdp_agents.learning.divergence import is_finite
 from pamdp_agents.learning.learner import Learner
 
 
@@ -44,6 +45,7 @@ class JointLearner:
         self._views: list[Any] = [learner.state for learner in learners]
         self._states: tf.Tensor = None
         self._pending: Future[tf.Tensor] | None = None
+        self._rule = rule
         self._compiled = compiler.compile_jointly(len(learners), shape, rule)
         for learner in learners:
             learner.joined = True
@@ -64,14 +66,15 @@ class JointLearner:
         self._pending = self._pool.submit(self._run)
         time.sleep(1e-5)  # lets the other thread begin now
 
-    def finish(self) -> Iterator[tuple[int, np.ndarray]]:
+    def finish(self) -> Iterator[tuple[int, np.ndarray, str]]:
         """Waits for the updates, if any were started, and gives the learners their new states, one after the other.
 
-        Those that were given another state meanwhile keep it, and have made no updates.
+        Those that were given another state meanwhile keep it, and have made no updates; nor have those whose new state
+        or metrics are not finite.
 
         Yields:
-            The number of a learner that has its new state, and the metrics' means over its updates, float32
-            [len(metrics)].
+            The number of a learner that was not given another state, the metrics' means over its updates, float32
+            [len(metrics)], and what is not finite; empty if it has its new state.
         """
         if self._pending is None:
             return
@@ -80,8 +83,11 @@ class JointLearner:
         states = np.asarray(memoryview(self._states))
         for i, learner in self._learners.items():
             if learner.state is self._views[i]:
-                learner.state = self._views[i] = states[i]
-                yield i, metrics[i]
+                if is_finite(states[i], metrics[i]):
+                    learner.state = self._views[i] = states[i]
+                    yield i, metrics[i], ""
+                else:
+                    yield i, metrics[i], learner.describe_divergence(states[i], metrics[i], self._rule)
 
     def leave(self, i: int) -> None:
         """Gives a learner a state of its own again; what is computed in its place from now on is nobody's."""

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from pamdp_agents.learning.compiled_update import CompiledUpdate
+from pamdp_agents.learning.divergence import DivergedError, is_finite
 from pamdp_agents.learning.flat import FlatLayout
 from pamdp_agents.learning.train_state import Call, NetworkState, TrainState, UpdateRule
 
@@ -117,6 +118,9 @@ class Learner:
         Returns:
             The metrics' means over the updates, in the order of the rule's, float32 [len(metrics)]; and the priorities
             [updates, batch size] (rows beyond the updates made are 0), or None if the rule gives none.
+
+        Raises:
+            DivergedError: The new state or a metric is not finite; it says which. The state is that of before.
         """
         kind = _CallKind(rule, rows.shape if most is None else (most, *rows.shape[1:]), most is not None)
         compiled, layout = self._compiled.get(kind) or self._compile(kind)
@@ -126,13 +130,27 @@ class Learner:
         packed[layout.places["rows"].stop :] = [*(inputs[name] for name in self.rules[rule].inputs), len(rows), *seed]
         with self.placed():
             state = tf.constant(self.state) if isinstance(self.state, np.ndarray) else self.state
-            self.state, metrics, *priorities = compiled(state)
+            state, metrics, *priorities = compiled(state)
+        numbers = np.asarray(memoryview(state)), np.asarray(memoryview(metrics))
+        if not is_finite(*numbers):
+            raise DivergedError(self.describe_divergence(*numbers, rule))
+        self.state = state
         return metrics, (priorities[0] if priorities else None)
 
     def weights(self) -> dict[str, np.ndarray]:
         """Returns each network's flat weights, float32 [size]: read-only views of the state, which is never changed."""
         state = np.asarray(memoryview(self.state))  # unlike .numpy(), no copy
         return {name: state[self._layout.places[f"{name}/weights"]] for name in self.networks}
+
+    def describe_divergence(self, state: np.ndarray, metrics: np.ndarray, rule: str = "update") -> str:
+        """Returns what is not finite of what a call gave: metrics, and parts of the state."""
+        wrong = [
+            f"{name} is {value}"
+            for name, value in zip(self.rules[rule].metrics, metrics, strict=True)
+            if not np.isfinite(value)
+        ]
+        parts = [name for name, place in self._layout.places.items() if not is_finite(state[place])]
+        return "; ".join(wrong + ([f"not finite in the training state: {', '.join(parts)}"] if parts else []))
 
     def unload(self) -> TrainState:
         """Returns the training state as NumPy arrays."""

@@ -19,6 +19,7 @@ import gymnasium as gym
 from tqdm import tqdm
 
 from pamdp_agents.checks import check_integer, check_seeds
+from pamdp_agents.learning.divergence import DivergedError
 from pamdp_agents.learning.joint_learner import JointLearner
 from pamdp_agents.learning.learner import Learner
 from pamdp_agents.training.together_checks import check_together, check_unshared, updates_in_a_round
@@ -102,6 +103,8 @@ def train_together(
         TypeError: `agents` is no list, or `callback` no function.
         ValueError: What `check_together` refuses; or `total_timesteps` are not as many as agents; or two agents share
             a callback; or an environment returned something that is not finite.
+        DivergedError: Updates gave numbers that are not finite (a `ValueError`). It names the agent, which is as it
+            was before them.
     """
     check_together(agents)
     given = total_timesteps if isinstance(total_timesteps, list | tuple) else [total_timesteps] * len(agents)
@@ -130,8 +133,10 @@ def train_together(
         for training in trainings:
             stack.enter_context(contextlib.closing(training))
         groups = [
-            stack.enter_context(contextlib.closing(_Group(agents[half], trainings[half], agents[0].learner, pool)))
-            for half in (slice(middle), slice(middle, None))
+            stack.enter_context(
+                contextlib.closing(_Group(agents[half], trainings[half], agents[0].learner, pool, half.start))
+            )
+            for half in (slice(0, middle), slice(middle, None))
             if agents[half]
         ]
         going_on = True
@@ -150,6 +155,7 @@ class _Group:
         rounds: Their trainings, which yield where it is time for updates.
         compiler: The learner whose compiled update is used.
         pool: Where updates run.
+        first: The number of the first of them among all agents.
     """
 
     def __init__(
@@ -158,7 +164,9 @@ class _Group:
         rounds: Sequence[Iterator[int]],
         compiler: Learner,
         pool: ThreadPoolExecutor,
+        first: int,
     ):
+        self._first = first
         self._agents, self._rounds, self._running = agents, rounds, set(range(len(agents)))
         self._updates = updates_in_a_round(agents[0])
         self._learner: JointLearner | None = None
@@ -198,6 +206,15 @@ class _Group:
 
     def _finish(self) -> None:
         if self._learner:
-            for i, metrics in self._learner.finish():
-                self._agents[i].note_updates([(self._updates, metrics)])
-                self._agents[i].progress.updates_due = None  # its training may not get to it
+            errors = []
+            for i, metrics, wrong in self._learner.finish():
+                agent = self._agents[i]
+                if wrong:
+                    errors.append(
+                        f"agent {self._first + i} (seed={agent.seed}): {agent.diverged(self._updates, wrong)}"
+                    )
+                else:
+                    agent.note_updates([(self._updates, metrics)])
+                    agent.progress.updates_due = None  # its training may not get to it
+            if errors:
+                raise DivergedError("\n".join(errors))

@@ -11,6 +11,7 @@ import numpy as np
 
 from pamdp_agents.environments.canonical import CanonicalEnvironments, Step
 from pamdp_agents.experience.transition import Decision
+from pamdp_agents.learning.divergence import DivergedError
 from pamdp_agents.learning.learner import Learner
 from pamdp_agents.training.progress import Progress
 
@@ -36,11 +37,13 @@ class Trainee(Protocol):
         env: The vector environment, or None.
         observation_space: The environment's observation space.
         action_space: The environment's action space.
+        seed: The seed it was given, or None.
     """
 
     progress: Progress
     learner: Learner
     env: Any
+    seed: int | None
 
     observation_space: gym.Space
     action_space: gym.Space
@@ -125,6 +128,10 @@ class Trainee(Protocol):
     @abstractmethod
     def note_updates(self, metrics: list[tuple[int, Any]]) -> None:
         """Takes note of updates made: numbers of them and their mean metrics."""
+
+    @abstractmethod
+    def diverged(self, updates: int, wrong: str) -> DivergedError:
+        """Returns the error that says what of the next so many updates was not finite, and what to look at."""
 
     @abstractmethod
     def forget_weights(self) -> None:
