@@ -11,11 +11,6 @@ class DivergedError(ValueError):
     """An update gave NaN or infinity. The agent, which is as it was before the update, can be saved."""
 
 
-def is_finite(*arrays: np.ndarray) -> bool:
-    """Whether all these numbers are finite."""
-    return all(np.isfinite(array).all() for array in arrays)
-
-
 def diverged(
     updates: range, step: int, wrong: str, rates: Mapping[str, float], rewards: np.ndarray, reward_scale: float
 ) -> DivergedError:

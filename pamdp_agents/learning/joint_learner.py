@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pamdp_agents.learning.divergence import is_finite
 from pamdp_agents.learning.learner import Learner
 
 
@@ -83,7 +82,7 @@ class JointLearner:
         states = np.asarray(memoryview(self._states))
         for i, learner in self._learners.items():
             if learner.state is self._views[i]:
-                if is_finite(states[i], metrics[i]):
+                if learner.is_finite(states[i], metrics[i]):
                     learner.state = self._views[i] = states[i]
                     yield i, metrics[i], ""
                 else:
