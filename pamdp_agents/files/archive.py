@@ -19,13 +19,12 @@ import os
 import platform
 import zipfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import IO, Any
 
 import cloudpickle
 import numpy as np
 
-from pamdp_agents.files.atomic import with_suffix
+from pamdp_agents.files.streams import read_content
 
 FORMAT_VERSION = 2  # 2: a replay buffer is saved by its parts, and holds `discount`
 
@@ -124,17 +123,7 @@ class Archive:
             FileNotFoundError: There is no such file.
             SavedFileError: It is damaged, incomplete or of a newer format.
         """
-        if isinstance(source, str | os.PathLike):
-            file = Path(source) if Path(source).is_file() else with_suffix(source, ".zip")
-            if not file.is_file():
-                raise FileNotFoundError(f"there is no saved agent at {file}")
-            name, content = str(file), file.read_bytes()
-        elif hasattr(source, "read"):
-            name, content = "the given file", source.read()
-        else:
-            raise TypeError(
-                f"path must be a path or a file open for reading in binary mode, got {type(source).__name__}"
-            )
+        name, content = read_content(source, ".zip", "agent")
         try:
             members = _read_members(content, MEMBERS)
         except Exception as error:  # damaged bytes make zipfile raise a dozen kinds
