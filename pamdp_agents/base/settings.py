@@ -222,7 +222,9 @@ class HasSettings:
 
     def settings(self) -> dict[str, Any]:
         """Returns all arguments of the constructor but `env`, with the values in use."""
-        return {name: getattr(self, name) for name in self.__signature__.parameters if name != "env"}
+        kept = vars(self)
+        names = [name for name in self.__signature__.parameters if name != "env"]
+        return {name: kept[name] if name in kept else getattr(self, name) for name in names}
 
     def config(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Returns the settings in two parts: those that JSON can hold, as it holds them, and the other objects."""

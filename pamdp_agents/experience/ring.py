@@ -93,8 +93,8 @@ class TransitionRing:
         n = min(len(rows), self.buffer_size)
         if n < len(rows):
             warn_user(
-                f"the saved replay buffer holds {len(rows)} transitions, this one takes buffer_size={self.buffer_size}: "
-                f"the newest {n} are kept"
+                f"the saved replay buffer holds {len(rows)} transitions, this one takes "
+                f"buffer_size={self.buffer_size}: the newest {n} are kept"
             )
         if full and n == len(rows) == self.buffer_size:  # the same ring
             self.rows[:], self.pos, self.full = rows, int(position), True

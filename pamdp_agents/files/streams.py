@@ -66,20 +66,21 @@ def read_content(source: str | os.PathLike | IO[bytes], suffix: str, what: str) 
         ValueError: The path does not name a file, or the file is closed.
         OSError: It cannot be read.
     """
-    if not hasattr(source, "read"):
+    if isinstance(source, str | os.PathLike):
         file = with_suffix(source, suffix)
         if not file.is_file():
             if not Path(source).is_file():
                 raise FileNotFoundError(f"there is no saved {what} at {file}")
             file = Path(source)
         return str(file), file.read_bytes()
+    if not hasattr(source, "read"):
+        raise TypeError(f"path must be a path or a binary file that is open, got {source!r}")
     if _is_seekable(source):
         source.seek(0)
     content = source.read()
     if not isinstance(content, bytes):
-        raise TypeError(
-            f"path must be a path or a file open for reading in binary mode, got one that gives {type(content).__name__}"
-        )
+        kind = type(content).__name__
+        raise TypeError(f"path must be a path or a file open for reading in binary mode, got one that gives {kind}")
     return f"the file {getattr(source, 'name', 'given')}", content
 
 

@@ -21,7 +21,7 @@ SMALL = {"policy_kwargs": {"net_arch": [8]}, "learning_starts": 5, "batch_size":
         ({"learning_starts": -1}, ValueError, "learning_starts must be an integer of at least 0, got -1"),
         ({"learning_rate": -1e-3}, ValueError, "learning_rate must be a finite number at least 0, got -0.001"),
         ({"learning_rate": float("nan")}, ValueError, "learning_rate must be a finite number at least 0, got nan"),
-        ({"tau": 1.5}, ValueError, "tau must be a finite number above 0 and at most 1, got 1.5"),
+        ({"tau": 1.5}, ValueError, "tau must be a finite number at least 0 and at most 1, got 1.5"),
         ({"gamma": -0.1}, ValueError, "gamma must be a finite number at least 0 and at most 1, got -0.1"),
         ({"train_freq": 0}, ValueError, "train_freq must be an integer of at least 1, got 0"),
         ({"gradient_steps": -2}, ValueError, "gradient_steps must be an integer of at least -1, got -2"),

@@ -35,7 +35,7 @@ WRONG = {
     "n_steps": 0,
     "n_epochs": 0,
     "tau": 1.5,
-    "actor_tau": 0.0,
+    "actor_tau": -0.1,
     "gamma": -0.1,
     "gae_lambda": 1.5,
     "train_freq": 0,
@@ -73,6 +73,8 @@ def changed(name, default):
 
 def as_data(value):
     """A setting's value, objects as their kind and configuration, so that equal ones are equal."""
+    if isinstance(value, str):
+        return str(value)
     if isinstance(value, dict):
         return {key: as_data(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""The replay buffer's public side: what is added in the environment's units is stored as training does, and read back."""
+"""The replay buffer's public side: what is added in the environment's units is stored as in training, and read back."""
 
 import copy
 from collections import OrderedDict
