@@ -79,7 +79,7 @@ class ReplayBuffer(TransitionRing):
 
     def reset(self) -> None:
         """Forgets all transitions."""
-        self.rows[:] = 0
+        self.rows[: len(self)] = 0
         self.pos, self.full = 0, False
 
     def add(
@@ -123,7 +123,9 @@ class ReplayBuffer(TransitionRing):
         try:
             k, x = self._actions.from_env_batch([action] if single else self._list_actions(action, n))
         except ValueError as error:
-            raise ValueError(f"action must be {_count(None if single else n)} of {self.action_space}: {error}") from error
+            raise ValueError(
+                f"action must be {_count(None if single else n)} of {self.action_space}: {error}"
+            ) from error
         rewards = self._read_rewards(reward, n, single)
         ended, timed_out = _read_done(done, n, single), _read_timeouts(infos, n, single)
         self.store(Transition(before, k, x, rewards, after, 1.0 - (ended & ~timed_out), self._find_extras(k)))
@@ -255,7 +257,9 @@ def _read_array(name: str, given: Any, n: int, single: bool) -> np.ndarray:
     if single and values.shape == ():
         values = values[None]
     if values.shape != (n,):
-        raise ValueError(f"{name} must be of shape ({n},), one for each transition, got shape {values.shape}: {given!r}")
+        raise ValueError(
+            f"{name} must be of shape ({n},), one for each transition, got shape {values.shape}: {given!r}"
+        )
     return values
 
 

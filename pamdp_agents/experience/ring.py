@@ -42,9 +42,7 @@ class TransitionRing:
         try:
             self.rows = np.zeros((buffer_size, layout.size), np.float32)
         except (MemoryError, ValueError):  # the latter where no address is so large
-            raise MemoryError(
-                f"buffer_size={buffer_size} takes {size / 1e9:,.0f} GB of memory; choose fewer"
-            ) from None
+            raise MemoryError(f"buffer_size={buffer_size} takes {size / 1e9:,.0f} GB of memory; choose fewer") from None
         self.pos, self.full = 0, False
 
     def __len__(self) -> int:
@@ -95,15 +93,15 @@ class TransitionRing:
         n = min(len(rows), self.buffer_size)
         if n < len(rows):
             warn_user(
-                f"the saved replay buffer holds {len(rows)} transitions, this one takes buffer_size={self.buffer_size}: "
-                f"the newest {n} are kept"
+                f"the saved replay buffer holds {len(rows)} transitions, this one takes "
+                f"buffer_size={self.buffer_size}: the newest {n} are kept"
             )
         if full and n == len(rows) == self.buffer_size:  # the same ring
             self.rows[:], self.pos, self.full = rows, int(position), True
             return
         oldest = int(position) if full else 0
+        self.rows[: len(self)] = 0  # beyond it they are, and not yet in memory
         self.rows[:n] = np.concatenate([rows[oldest:], rows[:oldest]])[len(rows) - n :]
-        self.rows[n:] = 0
         self.pos, self.full = n % self.buffer_size, n == self.buffer_size
 
     def _check_values(self, rows: np.ndarray, n_actions: int) -> None:

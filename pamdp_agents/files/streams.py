@@ -66,7 +66,7 @@ def read_content(source: str | os.PathLike | IO[bytes], suffix: str, what: str) 
         ValueError: The path does not name a file, or the file is closed.
         OSError: It cannot be read.
     """
-    if not hasattr(source, "read"):
+    if isinstance(source, str | os.PathLike) or not hasattr(source, "read"):
         file = with_suffix(source, suffix)
         if not file.is_file():
             if not Path(source).is_file():
@@ -78,7 +78,8 @@ def read_content(source: str | os.PathLike | IO[bytes], suffix: str, what: str) 
     content = source.read()
     if not isinstance(content, bytes):
         raise TypeError(
-            f"path must be a path or a file open for reading in binary mode, got one that gives {type(content).__name__}"
+            "path must be a path or a file open for reading in binary mode, got one that gives "
+            f"{type(content).__name__}"
         )
     return f"the file {getattr(source, 'name', 'given')}", content
 
