@@ -91,7 +91,7 @@ def test_a_full_disk_is_named_and_the_old_file_stays(tmp_path, monkeypatch):
 
     monkeypatch.setattr(atomic.os, "replace", full)
     (tmp_path / "file").write_bytes(b"old")
-    with pytest.raises(OSError, match="cannot write .*file .*No space left"):
+    with pytest.raises(OSError, match=r"cannot write .*file .*No space left"):
         write_bytes(tmp_path / "file", b"new")
     assert (names(tmp_path), (tmp_path / "file").read_bytes()) == (["file"], b"old")
 
@@ -192,7 +192,7 @@ def test_files_of_text_and_closed_ones_are_refused(agent, tmp_path):
     closed.close()
     for file, kind in ((io.StringIO(), TypeError), (closed, ValueError)):
         for call in (agent.save, MPDQN.load, agent.save_replay_buffer, agent.load_replay_buffer):
-            with pytest.raises(kind, match="binary mode|closed"):
+            with pytest.raises(kind, match=r"binary mode|closed"):
                 call(file)
 
 

@@ -17,7 +17,8 @@ from pamdp_agents.files.archive import npz_bytes, read_npz
 SMALL = {"policy_kwargs": {"net_arch": [4]}, "learning_starts": 5, "batch_size": 4, "buffer_size": 20, "seed": 0}
 VALUES = [
     None, True, -1, 0, 1, 3, 10**9, 10**30, -(10**400), 1.5, 1e308, float("inf"), float("nan"), "", "x", "é\0",
-    [], [1], [[1]], [10**9], {}, {"a": 1}, {"type": "Box"}, {"name": "gaussian", "sigma": -1}, {"net_arch": [10**9] * 2},
+    [], [1], [[1]], [10**9], {}, {"a": 1}, {"type": "Box"}, {"name": "gaussian", "sigma": -1},
+    {"net_arch": [10**9] * 2},
     {"net_arch": [1] * 3000}, {"type": "Discrete", "n": 10**9, "start": 0, "dtype": "int64"},
     {"type": "Box", "shape": [10**9], "dtype": "float32", "low": 0, "high": 1},
 ]  # fmt: skip
@@ -190,7 +191,7 @@ def test_networks_larger_than_the_weights_in_the_file_are_not_made(members, chan
     data = json.loads(members["data.json"])
     change(data)
     content = joined(members | {"data.json": json.dumps(data)})
-    with pytest.raises(SavedFileError, match="asks for .* but holds"):
+    with pytest.raises(SavedFileError, match=r"asks for .* but holds"):
         MPDQN.load(io.BytesIO(content), **given)
 
 
