@@ -23,6 +23,7 @@ from pamdp_agents.files.agent_file import (
     read_widest_range,
 )
 from pamdp_agents.files.archive import Archive, SavedFileError, versions
+from pamdp_agents.files.sizes import check_sizes
 from pamdp_agents.learning import parameters
 from pamdp_agents.learning.learner import SEEDS, Learner
 from pamdp_agents.networks.keras_configs import UnknownObjectError
@@ -61,20 +62,21 @@ class Saved(EnvironmentBound):
 
     def set_parameters(
         self,
-        load_path_or_dict: str | os.PathLike | Mapping[str, Mapping[str, np.ndarray]],
+        load_path_or_dict: str | os.PathLike | IO[bytes] | Mapping[str, Mapping[str, np.ndarray]],
         exact_match: bool = True,
         device: str = "auto",
     ) -> None:
         """Replaces weights and optimiser state.
 
         Args:
-            load_path_or_dict: What `get_parameters` returns, or a saved agent's path.
+            load_path_or_dict: What `get_parameters` returns, or a saved agent: its path, or a binary file open for
+                reading.
             exact_match: Demand all groups, and all their weights; otherwise those not given stay as they are.
             device: As in Stable-Baselines3; the weights go where the agent already is.
 
         Raises:
-            ValueError: A group or weight is missing, unknown, of another shape or not finite. Nothing has been
-                changed then.
+            ValueError: A group or weight is missing, unknown, of another shape or not finite, or is what an optimiser
+                never has. Nothing has been changed then.
         """
         self._require_set_up("set_parameters")
         if isinstance(load_path_or_dict, Mapping):
@@ -143,7 +145,8 @@ class Saved(EnvironmentBound):
         """Loads an agent that `save` wrote. No code in the file is run unless `trust` says so.
 
         Args:
-            path: The file (`.zip` may be left out), or one open for reading in binary mode.
+            path: The file (`.zip` may be left out), or one open for reading in binary mode, which is read from its
+                start if it can be moved there.
             env: Environment to continue in; None: the agent can predict, and be given one by `set_env`.
             device: Where to run.
             custom_objects: Settings, by name, to use instead of the saved ones; with these, a setting that the file
@@ -178,14 +181,17 @@ class Saved(EnvironmentBound):
             )
         objects = read_objects(archive, path, given, trust)
         where = {"device": device} if "device" in names else {}
+        # Where a log is written is not for a file to say.
+        saved = {name: value for name, value in (data["settings"] | objects).items() if name != "tensorboard_log"}
         try:
-            agent = cls(env=None, **(data["settings"] | objects | where | given))
-            agent._restore(archive)
-        except UnknownObjectError as error:
-            raise SavedFileError(f"{path} names what this program does not know: {error}") from error
+            agent = cls._restored(archive, saved | where | given)
         except Exception as error:
-            if given or device != "auto":  # what the caller gave may be at fault, and the error says so
-                raise
+            if (given or device != "auto") and cls._is_whole(archive, saved, given):
+                raise  # what the caller gave is at fault, and the error says so
+            if isinstance(error, UnknownObjectError):
+                raise SavedFileError(f"{path} names what this program does not know: {error}") from error
+            if isinstance(error, parameters.DivergedError):
+                raise SavedFileError(f"{path} holds an agent whose training has diverged: {error}") from error
             raise SavedFileError(f"{path} does not fit together, it is damaged: {error!r}") from error
         if "seed" in given:
             agent.set_random_seed(given["seed"])
@@ -236,15 +242,29 @@ class Saved(EnvironmentBound):
         """
         raise ValueError(f"{type(self).__name__} has no replay buffer")
 
-    def _restore(self, archive: Archive) -> None:
-        """Fills an agent that has only settings with what the file holds; raises anything if the file is damaged."""
-        self.widest_range = read_widest_range(archive)
-        self.set_up(*read_spaces(archive))
-        self.set_parameters(group_by_network(archive.arrays))
-        self.restore_progress(archive.data["progress"])
-        check_state(archive.arrays, self.observation_transform.size)
+    @classmethod
+    def _restored(cls, archive: Archive, settings: Mapping[str, Any]) -> Self:
+        """Returns an agent of these settings with what the file holds; raises anything if the file is damaged."""
+        check_sizes(archive, settings.get("policy_kwargs"))
+        agent = cls(env=None, **settings)
+        agent.widest_range = read_widest_range(archive)
+        agent.set_up(*read_spaces(archive))
+        agent.set_parameters(group_by_network(archive.arrays))
+        agent.restore_progress(archive.data["progress"])
+        check_state(archive.arrays, agent.observation_transform.size)
         if archive.replay_buffer is not None:
-            self.restore_replay(archive.replay_buffer)
+            agent.restore_replay(archive.replay_buffer)
+        return agent
+
+    @classmethod
+    def _is_whole(cls, archive: Archive, saved: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+        """Whether the file alone makes an agent, but for objects that it holds as a pickle, which must be given."""
+        needed = {name: given[name] for name in archive.data["objects"] if name in given}
+        try:
+            cls._restored(archive, {**saved, **needed})
+        except Exception:
+            return False
+        return True
 
     def _require_set_up(self, verb: str) -> None:
         if not self.is_set_up:

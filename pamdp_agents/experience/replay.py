@@ -79,7 +79,7 @@ class ReplayBuffer(TransitionRing):
 
     def reset(self) -> None:
         """Forgets all transitions."""
-        self.rows[:] = 0
+        self.rows[: len(self)] = 0
         self.pos, self.full = 0, False
 
     def add(

@@ -100,8 +100,8 @@ class TransitionRing:
             self.rows[:], self.pos, self.full = rows, int(position), True
             return
         oldest = int(position) if full else 0
+        self.rows[: len(self)] = 0  # beyond it they are, and not yet in memory
         self.rows[:n] = np.concatenate([rows[oldest:], rows[:oldest]])[len(rows) - n :]
-        self.rows[n:] = 0
         self.pos, self.full = n % self.buffer_size, n == self.buffer_size
 
     def _check_values(self, rows: np.ndarray, n_actions: int) -> None:

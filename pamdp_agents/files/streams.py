@@ -22,7 +22,7 @@ def with_suffix(path: str | os.PathLike, suffix: str) -> Path:
         ValueError: It does not name a file.
     """
     if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"path must be a path or a binary file that is open, got {path!r}")
+        raise TypeError(f"path must be a path, got {path!r}")
     given, path = path, Path(path)
     if path.name in ("", "..") or "\0" in str(path):
         raise ValueError(f"path must name a file, such as 'agent{suffix}', got {os.fspath(given)!r}")
@@ -42,9 +42,10 @@ def write_content(target: str | os.PathLike | IO[bytes], content: bytes, suffix:
         ValueError: The path does not name a file, or the file is closed.
         OSError: It cannot be written.
     """
-    if not hasattr(target, "write"):
+    if isinstance(target, str | os.PathLike):
         write_bytes(with_suffix(target, suffix), content)
         return
+    _check_file(target, "write")
     try:
         target.write(content)
     except TypeError as error:  # a file of text
@@ -67,21 +68,26 @@ def read_content(source: str | os.PathLike | IO[bytes], suffix: str, what: str) 
         OSError: It cannot be read.
     """
     if isinstance(source, str | os.PathLike):
-        file = with_suffix(source, suffix)
+        place, exactly = with_suffix(source, suffix), Path(source)
+        file = place if place.is_file() else exactly  # first where a file of this name is saved
         if not file.is_file():
-            if not Path(source).is_file():
-                raise FileNotFoundError(f"there is no saved {what} at {file}")
-            file = Path(source)
+            raise FileNotFoundError(f"there is no saved {what} at {place}")
         return str(file), file.read_bytes()
-    if not hasattr(source, "read"):
-        raise TypeError(f"path must be a path or a binary file that is open, got {source!r}")
+    _check_file(source, "read")
     if _is_seekable(source):
         source.seek(0)
     content = source.read()
     if not isinstance(content, bytes):
-        kind = type(content).__name__
-        raise TypeError(f"path must be a path or a file open for reading in binary mode, got one that gives {kind}")
+        raise TypeError(
+            "path must be a path or a file open for reading in binary mode, got one that gives "
+            f"{type(content).__name__}"
+        )
     return f"the file {getattr(source, 'name', 'given')}", content
+
+
+def _check_file(file: Any, method: str) -> None:
+    if not hasattr(file, method):
+        raise TypeError(f"path must be a path or a binary file that is open, got {file!r}")
 
 
 def _is_seekable(file: Any) -> bool:

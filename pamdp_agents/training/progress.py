@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from pamdp_agents.checks import check_integer, check_range
+from pamdp_agents.checks import check_integer
 from pamdp_agents.environments.canonical import Step
 from pamdp_agents.environments.recorded import finite_episode, read_flag, read_number
 from pamdp_agents.logger import Logger
+
+LARGEST_COUNT = 2**53  # more than any training reaches, and exact as a float
 
 
 class Progress:
@@ -118,10 +120,18 @@ class Progress:
         """
         for name in ("num_timesteps", "total_timesteps", "episodes", "n_updates"):
             setattr(self, name, check_integer(name, state[name], 0))
+            if getattr(self, name) > LARGEST_COUNT:
+                raise ValueError(f"{name} must be at most {LARGEST_COUNT}, got {state[name]}")
         if self.total_timesteps:
             self.count_steps(0)
         for episode in state["ep_info_buffer"]:
-            self.ep_info_buffer.append({key: check_range(key, value) for key, value in episode.items()})
+            if not {"r", "l"} <= episode.keys() <= {"r", "l", "t"}:
+                raise ValueError(f"ep_info_buffer holds an episode of {sorted(episode)}, which must be r, l and t")
+            check_integer("l", episode["l"], 0)
+            # What its environment said may be NaN.
+            if not all(type(value) in (int, float) for value in episode.values()):
+                raise TypeError(f"ep_info_buffer must hold numbers, got {episode}")
+            self.ep_info_buffer.append(dict(episode))
         self.ep_success_buffer.extend(bool(success) for success in state["ep_success_buffer"])
 
 
