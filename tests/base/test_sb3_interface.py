@@ -14,6 +14,7 @@ from pamdp_agents import MPDQN, PADDPG, PDQN
 from pamdp_agents.callbacks import BaseCallback
 from pamdp_agents.evaluation import evaluate_policy
 from pamdp_agents.learning import compiled_update
+from pamdp_agents.logger import configure
 
 SMALL = {"learning_starts": 10, "batch_size": 4, "buffer_size": 500, "policy_kwargs": {"net_arch": [8]}, "seed": 0}
 OBSERVATION = np.array([0.25, -0.5], np.float32)
@@ -52,8 +53,11 @@ def test_arguments_that_ask_for_something_are_refused_by_name(asking):
     ids=["deepcopy", "pickle", "cloudpickle"],
 )
 def test_a_copy_goes_on_as_the_agent_does(copied):
-    agent = make().learn(40)
+    agent = make(tensorboard_log="somewhere")
+    agent.set_logger(configure(None, []))
+    agent.learn(40)
     twin = copied(agent)
+    assert twin.tensorboard_log == "somewhere"
     assert twin.env is None and twin.num_timesteps == 40 and len(twin.replay_buffer) == 40
     for one in (agent, twin):
         env = Target()

@@ -311,7 +311,7 @@ def test_where_the_environments_stand_is_checked(saved, name, value):
 
 
 def test_what_the_caller_gives_is_not_blamed_on_the_file(saved):
-    with pytest.raises(ValueError, match="tau must be a finite number above 0 and at most 1, got 7") as caught:
+    with pytest.raises(ValueError, match="tau must be a finite number at least 0 and at most 1, got 7") as caught:
         MPDQN.load(saved, tau=7)
     assert not isinstance(caught.value, SavedFileError)
     with pytest.raises(TypeError, match="path must be a path or a binary file that is open"):
