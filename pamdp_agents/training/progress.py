@@ -125,8 +125,8 @@ class Progress:
         if self.total_timesteps:
             self.count_steps(0)
         for episode in state["ep_info_buffer"]:
-            if not {"r", "l"} <= episode.keys() <= {"r", "l", "t"}:
-                raise ValueError(f"ep_info_buffer holds an episode of {sorted(episode)}, which must be r, l and t")
+            if not {"r", "l"} <= episode.keys():
+                raise ValueError(f"ep_info_buffer holds an episode of {sorted(episode)}, without r or l")
             check_integer("l", episode["l"], 0)
             # What its environment said may be NaN.
             if not all(type(value) in (int, float) for value in episode.values()):
