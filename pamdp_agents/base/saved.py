@@ -168,6 +168,7 @@ class Saved(EnvironmentBound):
         if print_system_info:
             print(f"saved with {archive.data.get('versions')}\nin use     {versions()}")
         class_name, names = cls.__name__, cls.__signature__.parameters.keys()
+        kwargs = cls.drop_neutral(kwargs)
         if unknown := kwargs.keys() - names:
             raise TypeError(f"{class_name} has no settings {sorted(unknown)}, given to load")
         given = {name: value for name, value in (custom_objects or {}).items() if name in names} | kwargs

@@ -89,9 +89,9 @@ def setting(
     return Setting(default, " ".join(text.split()), kind or Kind(), kw_only, change)
 
 
-def integer(at_least: int) -> Kind:
-    """Returns the kind of integers of at least a given one."""
-    return Kind(lambda name, value: check_integer(name, value, at_least))
+def integer(at_least: int, to: int | None = None) -> Kind:
+    """Returns the kind of integers of at least a given one, and at most another."""
+    return Kind(lambda name, value: check_integer(name, value, at_least, to))
 
 
 def number(above: float | None = None, at_least: float | None = None, to: float | None = None) -> Kind:

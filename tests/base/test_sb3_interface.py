@@ -1,6 +1,7 @@
 """What programs for Stable-Baselines3 meet: neutral arguments, copies, `env`, `policy`, `q_values`."""
 
 import copy
+import io
 import pickle
 from collections import UserDict, UserList
 
@@ -43,6 +44,11 @@ def test_arguments_that_ask_for_nothing_are_taken(neutral):
 @pytest.mark.parametrize("asking", [{"n_steps": 3}, {"optimize_memory_usage": True}, {"policy_delay": 2}], ids=str)
 def test_arguments_that_ask_for_something_are_refused_by_name(asking):
     [name] = asking
+    file = io.BytesIO()
+    make().save(file)
+    assert MPDQN.load(file, n_steps=1).gamma == 0.95
+    with pytest.raises(ValueError, match=f"MPDQN takes {name}=.* only"):
+        MPDQN.load(file, **asking)
     with pytest.raises(ValueError, match=f"MPDQN takes {name}=.* only"):
         make(**asking)
 
