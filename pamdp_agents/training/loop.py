@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 from pamdp_agents.callbacks import BaseCallback
@@ -23,10 +23,9 @@ class Training:
     def __init__(
         self, trainee: Trainee, callback: BaseCallback, log_interval: int | None, given: Mapping[str, Any]
     ) -> None:
-        self._trainee, self._callback = trainee, callback
+        self._trainee, self._callback, self._progress = trainee, callback, trainee.progress
         self._log_interval = log_interval
         self._locals = dict(given)
-        self._steps = self._episodes = 0  # of this round
 
     def rounds(self) -> Generator[int, None, None]:
         """Trains; yields the number of updates where it is time for them.
@@ -34,39 +33,43 @@ class Training:
         Those after the steps of one environment come before its next step. Those of several environments come when the
         next step is under way, for it may be so in other processes; and in this order in any case, so that it makes no
         difference to the numbers where environments run.
+
+        What is due, and how far a round has come, is kept in the agent's progress, so that what was interrupted, or
+        saved by a callback, goes on as if it had not been.
         """
         trainee, callback, progress = self._trainee, self._callback, self._trainee.progress
         trainee.start_training()
         callback.on_training_start(self._locals, globals())
         try:
-            due: int | None = None
             while progress.num_timesteps < progress.total_timesteps:
-                before, self._steps, self._episodes = progress.num_timesteps, 0, 0
+                if trainee.environments.num_envs == 1:
+                    yield from self._make_due()
+                progress.begin_round()
                 number, unit = trainee.round
                 callback.on_rollout_start()
-                while (self._steps if unit == "step" else self._episodes) < number:
+                while (progress.round_steps if unit == "step" else progress.round_episodes) < number:
                     if trainee.environments.observations is None:  # a callback gave others: set_env
                         self._change_environments()
                     decision = trainee.decide()
                     trainee.environments.start_step(decision.k, decision.x)
-                    if due is not None:
-                        yield due
-                        due = None
+                    yield from self._make_due()
                     if not self._finish_step(decision):
                         return
                 callback.on_rollout_end()
-                due = trainee.count_updates_due(progress.num_timesteps - before)
-                if due is not None and trainee.environments.num_envs == 1:
-                    yield due
-                    due = None
-            if due is not None:
-                yield due
+                progress.due = trainee.count_updates_due(progress.end_round())
+            yield from self._make_due()
         except StopIteration as error:  # which a generator must not let through
             raise RuntimeError(
                 "a callback or a schedule raised StopIteration; to end training, let a callback return False"
             ) from error
         finally:
             callback.on_training_end()
+
+    def _make_due(self) -> Iterator[int]:
+        """Yields the number of updates that are due, if any are; they have been made when it goes on."""
+        if self._progress.due is not None:
+            yield self._progress.due
+            self._progress.due = None
 
     def _change_environments(self) -> None:
         """Starts in the environments that the agent has been given since the last step."""
@@ -81,8 +84,8 @@ class Training:
         environments = trainee.environments
         step = environments.finish_step(progress.num_timesteps + 1)
         progress.count_steps(trainee.observe(decision, step))
-        self._steps += 1
-        self._episodes += len(step.ended_in)
+        progress.round_steps += 1
+        progress.round_episodes += len(step.ended_in)
         log = progress.end_episodes(step, self._log_interval)
         new_obs = environments.reset_ended(progress.num_timesteps)
         self._callback.update_locals(
@@ -92,8 +95,8 @@ class Training:
                 "rewards": step.rewards,
                 "dones": step.ended,
                 "infos": step.infos,
-                "num_collected_steps": self._steps,
-                "num_collected_episodes": self._episodes,
+                "num_collected_steps": progress.round_steps,
+                "num_collected_episodes": progress.round_episodes,
             }
         )
         if not self._callback.on_step():

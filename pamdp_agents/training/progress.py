@@ -29,6 +29,10 @@ class Progress:
         num_timesteps_at_start: The step at which it began.
         episodes: Episodes ended.
         n_updates: Updates made.
+        round_start: The step at which the round under way began, after which updates will be due; None: none is.
+        round_steps: Steps of all environments made in it.
+        round_episodes: Episodes ended in it.
+        due: Updates that are due and not yet made.
         remaining: How much of the run remains, from 1 at its start to 0 at its end.
         start_time: When it began, in nanoseconds since 1970 (`time.time_ns`), as in Stable-Baselines3.
         ep_info_buffer: {"r": return, "l": length, "t": seconds} of the last episodes, and what else a recorder says.
@@ -38,6 +42,9 @@ class Progress:
     def __init__(self, stats_window_size: int):
         self.num_timesteps = self.total_timesteps = self.num_timesteps_at_start = 0
         self.episodes = self.n_updates = 0
+        self.round_start: int | None = None
+        self.round_steps = self.round_episodes = 0
+        self.due: int | None = None
         self.remaining = 1.0
         self.start_time = 0
         self.ep_info_buffer: deque[dict[str, Any]] = deque(maxlen=stats_window_size)
@@ -53,11 +60,23 @@ class Progress:
         self.start_time = time.time_ns()
         if reset:
             self.num_timesteps = self.episodes = 0
+            self.round_start = self.due = None
             self.ep_info_buffer.clear()
             self.ep_success_buffer.clear()
         self.num_timesteps_at_start = self.num_timesteps
         self.total_timesteps = self.num_timesteps + timesteps
         self.count_steps(0)
+
+    def begin_round(self) -> None:
+        """Begins a round, unless one is under way: it may have been interrupted, or saved, within it."""
+        if self.round_start is None:
+            self.round_start, self.round_steps, self.round_episodes = self.num_timesteps, 0, 0
+
+    def end_round(self) -> int:
+        """Ends the round under way; returns the number of environment steps made in it."""
+        assert self.round_start is not None
+        steps, self.round_start = self.num_timesteps - self.round_start, None
+        return steps
 
     def count_steps(self, steps: int) -> None:
         """Counts environment steps made."""
@@ -106,6 +125,8 @@ class Progress:
             "total_timesteps": self.total_timesteps,
             "episodes": self.episodes,
             "n_updates": self.n_updates,
+            "round": None if self.round_start is None else [self.round_start, self.round_steps, self.round_episodes],
+            "due": self.due,
             "ep_info_buffer": _finite(self.ep_info_buffer),
             "ep_success_buffer": [bool(success) for success in self.ep_success_buffer],
         }
@@ -124,6 +145,14 @@ class Progress:
                 raise ValueError(f"{name} must be at most {LARGEST_COUNT}, got {state[name]}")
         if self.total_timesteps:
             self.count_steps(0)
+        # Files of before these were kept have neither.
+        if (under_way := state.get("round")) is not None:
+            start, self.round_steps, self.round_episodes = (check_integer("round", count, 0) for count in under_way)
+            if start > self.num_timesteps:
+                raise ValueError(f"round began at step {start}, after step {self.num_timesteps}, which was the last")
+            self.round_start = start
+        if (due := state.get("due")) is not None:
+            self.due = check_integer("due", due, 0, LARGEST_COUNT)
         for episode in state["ep_info_buffer"]:
             if not {"r", "l"} <= episode.keys():
                 raise ValueError(f"ep_info_buffer holds an episode of {sorted(episode)}, without r or l")
