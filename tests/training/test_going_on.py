@@ -1,5 +1,6 @@
 """Going on from a checkpoint that a callback wrote, or after an interruption, is as if nothing had been between."""
 
+import contextlib
 import copy
 
 import gymnasium as gym
@@ -37,14 +38,13 @@ THOROUGH = {
     for noise in ("uniform", "gaussian", "ornstein_uhlenbeck")
     for freq, n in ((1, 2), (5, 3), (7, -1))
 }
-AT = (23, 30, 45)
 END = 60
 
 
 class Checkpoints(BaseCallback):
     """Saves the agent, and keeps copies of where its environment stands."""
 
-    def __init__(self, folder, at=AT):
+    def __init__(self, folder, at):
         super().__init__()
         self.folder, self.at, self.envs = folder, at, {}
 
@@ -72,11 +72,11 @@ def assert_same(one, other):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def goes_on(make_env, settings, folder, kind=MPDQN):
+def goes_on(make_env, settings, folder, kind=MPDQN, at=(23, 30, 45)):
     agent = kind("MlpPolicy", make_env(), **SMALL | settings)
-    checkpoints = Checkpoints(folder)
+    checkpoints = Checkpoints(folder, at)
     agent.learn(END, callback=checkpoints)
-    assert checkpoints.envs.keys() == set(AT)
+    assert checkpoints.envs.keys() == set(at)
     for n, env in checkpoints.envs.items():
         loaded = kind.load(folder / str(n), env=env, force_reset=False)
         loaded.learn(END - n, reset_num_timesteps=False)
@@ -90,9 +90,8 @@ def test_from_a_checkpoint_of_a_callback_training_goes_on_bit_for_bit(name, tmp_
 
 @pytest.mark.parametrize("kind", [MPDQN, PADDPG], ids=["MPDQN", "PADDPG"])
 @pytest.mark.parametrize("settings", [{}, {"train_freq": 2, "gradient_steps": -1}], ids=str)
-def test_in_several_environments_too(settings, kind, tmp_path, monkeypatch):
-    monkeypatch.setattr("test_going_on.AT", (24, 30, 45))
-    goes_on(vector, settings, tmp_path, kind)
+def test_in_several_environments_too(settings, kind, tmp_path):
+    goes_on(vector, settings, tmp_path, kind, at=(24, 30, 45))
 
 
 @pytest.mark.slow
@@ -113,10 +112,8 @@ def test_what_was_interrupted_goes_on_where_it_was(how):
 
     def run(callback):
         agent = MPDQN("MlpPolicy", Numbered(), train_freq=4, gradient_steps=-1, **SMALL)
-        try:
+        with contextlib.suppress(RuntimeError, KeyboardInterrupt):
             agent.learn(END, callback=callback)
-        except (RuntimeError, KeyboardInterrupt):
-            pass
         return agent
 
     agent = run(Stop())
