@@ -58,12 +58,12 @@ def test_arguments_that_ask_for_something_are_refused_by_name(asking):
     [copy.deepcopy, lambda agent: pickle.loads(pickle.dumps(agent)), lambda a: cloudpickle.loads(cloudpickle.dumps(a))],
     ids=["deepcopy", "pickle", "cloudpickle"],
 )
-def test_a_copy_goes_on_as_the_agent_does(copied):
-    agent = make(tensorboard_log="somewhere")
+def test_a_copy_goes_on_as_the_agent_does(copied, tmp_path):
+    agent = make(tensorboard_log=str(tmp_path))
     agent.set_logger(configure(None, []))
     agent.learn(40)
     twin = copied(agent)
-    assert twin.tensorboard_log == "somewhere"
+    assert twin.tensorboard_log == str(tmp_path)
     assert twin.env is None and twin.num_timesteps == 40 and len(twin.replay_buffer) == 40
     for one in (agent, twin):
         env = Target()
