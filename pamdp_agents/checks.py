@@ -10,6 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
+LARGEST_SEED = 2**32 - 1
+"""What NumPy's and Keras's global generators take."""
+
 
 def check_range(
     name: str, value: Any, above: float | None = None, at_least: float | None = None, to: float | None = None
@@ -38,20 +41,22 @@ def _range(above: float | None, at_least: float | None, to: float | None) -> str
     return " and ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
 
 
-def check_integer(name: str, value: Any, at_least: int) -> int:
-    """Returns an integer after checking that it is at least a given one.
+def check_integer(name: str, value: Any, at_least: int, to: int | None = None) -> int:
+    """Returns an integer after checking that it is at least a given one, and at most another.
 
     Raises:
         TypeError: It is not an integer.
-        ValueError: It is too small.
+        ValueError: It is too small or too large.
     """
+    accepted = f"an integer of at least {at_least}" + ("" if to is None else f" and at most {to}")
     if isinstance(value, bool) or not (
         isinstance(value, Integral) or (isinstance(value, float) and value.is_integer())
     ):
-        raise TypeError(f"{name} must be an integer of at least {at_least}, got {value!r}")
-    if value < at_least:
-        raise ValueError(f"{name} must be an integer of at least {at_least}, got {value!r}")
-    return int(value)
+        raise TypeError(f"{name} must be {accepted}, got {value!r}")
+    number = int(value)
+    if number < at_least or (to is not None and number > to):
+        raise ValueError(f"{name} must be {accepted}, got {value!r}")
+    return number
 
 
 def check_bool(name: str, value: Any) -> bool:
@@ -107,7 +112,7 @@ def check_seeds(seeds: Any) -> list[int]:
     """
     if isinstance(seeds, str) or not isinstance(seeds, Iterable):
         raise TypeError(f"seeds must be several integers, such as range(4) or [3, 5], got {seeds!r}")
-    checked = [check_integer("each of seeds", seed, 0) for seed in seeds]
+    checked = [check_integer("each of seeds", seed, 0, LARGEST_SEED) for seed in seeds]
     if not checked:
         raise ValueError("seeds must hold at least one seed, got none")
     if len(set(checked)) < len(checked):

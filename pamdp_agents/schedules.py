@@ -26,7 +26,10 @@ class LinearSchedule:
     """
 
     def __init__(self, start: float, end: float, end_fraction: float = 1.0):
-        self.start, self.end = float(check_range("start", start)), float(check_range("end", end))
+        self.start, self.end = (
+            float(check_range("start", start, at_least=0)),
+            float(check_range("end", end, at_least=0)),
+        )
         self.end_fraction = float(check_range("end_fraction", end_fraction, above=0, to=1))
 
     def __call__(self, progress_remaining: float) -> float:

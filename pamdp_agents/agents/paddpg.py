@@ -61,6 +61,10 @@ class PADDPG(ActorCriticAgent):
         """Returns that the K scores are stored."""
         return {"scores": self.parameterized_space.n}
 
+    def find_extras(self, k: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns scores that mean these discrete actions: 1 for each, −1 for all others."""
+        return {"scores": np.where(k[:, None] == np.arange(self.parameterized_space.n), 1.0, -1.0)}
+
     def act(self, networks: Networks, observations: Any) -> Decision:
         """Returns the action of the highest score, with the actor's parameters."""
         output, n = networks["actor"](observations), self.parameterized_space.n

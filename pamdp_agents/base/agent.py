@@ -119,9 +119,11 @@ class Agent(Saved, Trainee):
     def explore_apart(self, observations: np.ndarray) -> Decision:
         """Returns exploring decisions for scaled observations, float32 [n, D], without any effect on training."""
 
-    @abstractmethod
-    def train(self, updates: int) -> None:
-        """Makes updates."""
+    def decide_ahead(self) -> None:
+        """Decides what is best in every environment now, for the next `decide`: updates come first."""
+        environments = self.environments
+        if environments.observations is not None and environments.decided is None:
+            environments.decided = self.acting.decide(environments.observations)
 
     def current_seed(self) -> tuple[int, int]:
         """Returns the seed of the next update's random numbers: another one for each."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from pamdp_agents.base import sb3_arguments
 from pamdp_agents.base.settings import HasSettings, Kind, choice, integer, optional, path, setting
-from pamdp_agents.checks import check_bool
+from pamdp_agents.checks import LARGEST_SEED, check_bool
 from pamdp_agents.environments.adapter import Environment
 from pamdp_agents.networks import features
 from pamdp_agents.networks.policy_kwargs import read_policy_kwargs, serialize_policy_kwargs
@@ -59,7 +59,7 @@ class CommonSettings(AgentArguments, kw_only=False):
     seed: int | None = setting(
         default=None,
         text="Seed of the weights, the exploration, the replay samples and the environment.",
-        kind=optional(integer(0)),
+        kind=optional(integer(0, LARGEST_SEED)),
     )
     device: str = setting(
         default="auto",

@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from pamdp_agents.base.common_settings import CommonSettings
+from pamdp_agents.checks import LARGEST_SEED, check_integer
 from pamdp_agents.environments.adapt import adapt, make_environment
 from pamdp_agents.environments.adapter import Environment
 from pamdp_agents.environments.canonical import CanonicalEnvironments
@@ -101,7 +102,7 @@ class EnvironmentBound(CommonSettings):
         Like Stable-Baselines3's, this seeds Python's, NumPy's and TensorFlow's global generators too.
         """
         if seed is not None:
-            set_global_seeds(seed)
+            set_global_seeds(check_integer("seed", seed, 0, LARGEST_SEED))
             self.action_space.seed(seed)
         *streams, updates = np.random.SeedSequence(seed).spawn(len(self._rngs) + 1)
         # In place: the replay buffer draws from one of them.

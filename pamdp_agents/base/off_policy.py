@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -15,20 +15,22 @@ from pamdp_agents.base.policy import GreedyPolicy, Networks
 from pamdp_agents.base.replay_settings import ReplaySettings
 from pamdp_agents.base.settings import Kind, integer, number, optional, schedule, setting
 from pamdp_agents.checks import check_range
+from pamdp_agents.environments.adapter import Environment
 from pamdp_agents.environments.canonical import Step
-from pamdp_agents.experience.replay import ReplayBuffer, select
+from pamdp_agents.experience.replay import ReplayBuffer
+from pamdp_agents.experience.ring import select
 from pamdp_agents.experience.transition import Decision, Transition, TransitionLayout
 from pamdp_agents.exploration.epsilon_greedy import EpsilonGreedy
 from pamdp_agents.exploration.noise import ParameterNoise
 from pamdp_agents.files.archive import SavedFileError, npz_bytes, read_npz
-from pamdp_agents.files.atomic import with_suffix, write_bytes
-from pamdp_agents.learning.divergence import DivergedError, diverged
+from pamdp_agents.files.streams import read_content, write_content
 from pamdp_agents.learning.learner import Learner
 from pamdp_agents.learning.train_state import Call, Result, TrainState, UpdateRule
 from pamdp_agents.logger import Logger
 from pamdp_agents.networks.models import FlatNetwork
 from pamdp_agents.schedules import Schedule
 from pamdp_agents.spaces.observed_ranges import ENOUGH, MOST, warn_of_unseen
+from pamdp_agents.training.divergence import all_or_none
 from pamdp_agents.training.trainee import Round
 
 MOST_UPDATES = 64  # in one call, where their number varies: that many batches are copied, whatever the number
@@ -129,6 +131,10 @@ class OffPolicyAgent(Agent, ReplaySettings):
     def update(self, state: TrainState, batch: Transition, call: Call) -> Result:
         """Returns the state after one update, a pure function."""
 
+    def find_extras(self, k: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the extras of discrete actions that the agent did not decide itself, int [n], by name."""
+        return {}
+
     def draw(self, rng: np.random.Generator, n: int) -> Decision:
         """Draws n random decisions; their parameters are the noise's business and not used."""
         return Decision(rng.integers(self.parameterized_space.n, size=n), None, {})
@@ -144,7 +150,21 @@ class OffPolicyAgent(Agent, ReplaySettings):
         self.acting = GreedyPolicy(self.act, self.networks, self.learner, n_observations)
         self.explorer = EpsilonGreedy(space.mask, self.draw)
         self.explorer.make_noises(self._noise, 1)
-        self.replay_buffer = ReplayBuffer(self.buffer_size, self.row, self._replay_rng)
+        self.replay_buffer = ReplayBuffer(
+            self.buffer_size,
+            self.row,
+            self._replay_rng,
+            self.observation_transform,
+            space,
+            lambda: self.reward_scale,
+            self.find_extras,
+            self._predict_rng,
+        )
+
+    def set_env(self, env: Environment | str, force_reset: bool = True) -> None:
+        """Gives the agent another environment with the same spaces; see `EnvironmentBound.set_env`."""
+        super().set_env(env, force_reset)
+        self.replay_buffer.n_envs = self.n_envs
 
     def explore_apart(self, observations: np.ndarray) -> Decision:
         """Returns exploring decisions for scaled observations, float32 [n, D], without any effect on training."""
@@ -177,9 +197,9 @@ class OffPolicyAgent(Agent, ReplaySettings):
         return super().unshared() | {"action_noise": self.action_noise}
 
     def start_training(self) -> None:
-        """Readies the noise of each environment; without transitions, there is nothing due to be learnt from them."""
-        if not len(self.replay_buffer):  # the agent was loaded without
-            self.progress.start_round(None)
+        """Readies the noise of each environment."""
+        if not len(self.replay_buffer):  # loaded without, so that nothing can be due
+            self.progress.forget_round()
         self.explorer.begin(self._noise, self.environments.episode_lengths)
 
     def decide(self) -> Decision:
@@ -190,12 +210,6 @@ class OffPolicyAgent(Agent, ReplaySettings):
         epsilon = 1.0 if self.progress.num_timesteps < self.learning_starts else self.exploration_rate
         greedy = self.environments.decided or self.acting.decide(observations)
         return self.explorer.explore(greedy, epsilon, self._noise, remaining, self._explore_rng)
-
-    def decide_ahead(self) -> None:
-        """Decides what is best in every environment now, for the next `decide`: updates come first."""
-        environments = self.environments
-        if environments.observations is not None and environments.decided is None:
-            environments.decided = self.acting.decide(environments.observations)
 
     def observe(self, decision: Decision, step: Step) -> int:
         """Stores what followed a decision; returns the number of environment steps that it was."""
@@ -208,7 +222,7 @@ class OffPolicyAgent(Agent, ReplaySettings):
             transitions = select(transitions, step.played)
             self.explorer.end_episodes((~step.played).nonzero()[0])  # what was drawn for a step that only reset
         self.explorer.end_episodes(step.ended_in)
-        self.replay_buffer.add(transitions)
+        self.replay_buffer.store(transitions)
         return len(transitions.k)
 
     def count_updates_due(self, steps: int) -> int | None:
@@ -230,7 +244,7 @@ class OffPolicyAgent(Agent, ReplaySettings):
 
     def sample(self, updates: int) -> np.ndarray:
         """Returns the rows of so many updates, float32 [updates, batch size, row size]."""
-        rows = self.replay_buffer.sample(updates, self.batch_size)
+        rows = self.replay_buffer.draw(updates, self.batch_size)
         normalization = None if self._environments is None else self._environments.normalization
         return normalization.normalize(rows, self.row, self.reward_scale) if normalization else rows
 
@@ -249,25 +263,18 @@ class OffPolicyAgent(Agent, ReplaySettings):
         """Makes updates on samples of the replay buffer: one compiled call, or a few where their number varies.
 
         Raises:
-            DivergedError: They gave numbers that are not finite. None of them has been made then, nor after any other
-                error.
+            DivergedError: They gave numbers that are not finite. None has been made then, nor after any other error.
         """
         if not updates:
             return
-        inputs, most = self.current_inputs(), self._most_updates()
+        inputs, most, metrics = self.current_inputs(), self._most_updates(), []
         sizes = [updates] if most is None else [min(most, updates - done) for done in range(0, updates, most)]
         base, first = self.current_seed()
-        metrics, before = [], self.learner.state
-        try:
+        with all_or_none(self, updates):
             for size in sizes:
                 means, _ = self.learner.train(self.sample(size), inputs, (base, first), most)
                 metrics.append((size, means))
                 first += size
-        except BaseException as error:  # Ctrl-C, too
-            self.learner.state = before  # which is never changed
-            if isinstance(error, DivergedError):
-                raise self.diverged(updates, str(error)) from None
-            raise
         self.note_updates(metrics)
 
     def note_updates(self, metrics: list[tuple[int, Any]]) -> None:
@@ -281,14 +288,6 @@ class OffPolicyAgent(Agent, ReplaySettings):
         self.forget_weights()
         if not isinstance(self.logger, Logger):  # another library's, which does not ask when it is read
             self.record_news(self.logger)
-
-    def diverged(self, updates: int, wrong: str) -> DivergedError:
-        """Returns the error that says what of the next so many updates was not finite, and what to look at."""
-        inputs, progress = self.current_inputs(), self.progress
-        rates = {name: inputs[name] for name in self.rate_names}
-        rewards = self.replay_buffer.rows[: len(self.replay_buffer), self.row.places["r"]]
-        which = range(progress.n_updates + 1, progress.n_updates + updates + 1)
-        return diverged(which, progress.num_timesteps, wrong, rates, rewards, self.reward_scale)
 
     def record_own(self, logger: Logger) -> None:
         """Records ε, the update's mean metrics and the learning rates."""
@@ -339,34 +338,38 @@ class OffPolicyAgent(Agent, ReplaySettings):
             done = self.progress.num_timesteps / (self.exploration_fraction * self.progress.total_timesteps)
         return schedules.linear_schedule(self.exploration_initial_eps, self.exploration_final_eps, done)
 
-    def save_replay_buffer(self, path: str | os.PathLike) -> None:
-        """Saves the replay buffer; `.npz` is added if the path has no suffix.
+    def save_replay_buffer(self, path: str | os.PathLike | IO[bytes]) -> None:
+        """Saves the replay buffer.
+
+        Args:
+            path: Where to; `.npz` is added if it has no suffix. Or a binary file open for writing.
 
         Raises:
             OSError: The file cannot be written.
         """
         self._require_set_up("save_replay_buffer")
-        write_bytes(with_suffix(path, ".npz"), npz_bytes(self.replay_state()))
+        write_content(path, npz_bytes(self.replay_state()), ".npz")
 
-    def load_replay_buffer(self, path: str | os.PathLike, truncate_last_traj: bool = True) -> None:
+    def load_replay_buffer(self, path: str | os.PathLike | IO[bytes], truncate_last_traj: bool = True) -> None:
         """Loads what `save_replay_buffer` wrote.
 
+        What a smaller buffer held goes in whole. Of a larger one's, the newest part does, with a warning.
+
         Args:
-            path: The file; `.npz` may be left out.
+            path: The file; `.npz` may be left out. Or one open for reading in binary mode, which is read from its start
+                if it can be moved there.
             truncate_last_traj: As in Stable-Baselines3, where it concerns hindsight replay only; no effect here.
 
         Raises:
             FileNotFoundError: There is no such file.
-            ValueError: It is damaged, or was saved for other spaces or another buffer size.
+            ValueError: It is damaged, or was saved for other spaces or by another agent. The buffer is as it was then.
         """
         self._require_set_up("load_replay_buffer")
-        file = with_suffix(path, ".npz")
-        if not file.is_file():
-            raise FileNotFoundError(f"there is no saved replay buffer at {file}")
+        name, content = read_content(path, ".npz", "replay buffer")
         try:
-            self.restore_replay(read_npz(file.read_bytes(), str(file)))
+            self.restore_replay(read_npz(content, name))
         except KeyError as error:
-            raise SavedFileError(f"{file} is not a saved replay buffer: it lacks {error}") from None
+            raise SavedFileError(f"{name} is not a saved replay buffer: it lacks {error}") from None
 
     def replay_state(self) -> dict[str, np.ndarray]:
         """Returns the replay buffer, as arrays."""
@@ -377,7 +380,7 @@ class OffPolicyAgent(Agent, ReplaySettings):
 
         Raises:
             KeyError: A part is missing.
-            ValueError: It is another agent's, or another size's.
+            ValueError: It is another agent's, or damaged.
         """
         self.replay_buffer.restore(state, self.parameterized_space.n)
 

@@ -23,7 +23,9 @@ from pamdp_agents.files.agent_file import (
     read_widest_range,
 )
 from pamdp_agents.files.archive import Archive, SavedFileError, versions
+from pamdp_agents.files.sizes import check_sizes
 from pamdp_agents.learning import parameters
+from pamdp_agents.learning.divergence import DivergedError
 from pamdp_agents.learning.learner import SEEDS, Learner
 from pamdp_agents.networks.keras_configs import UnknownObjectError
 from pamdp_agents.networks.keras_settings import check_tensorflow
@@ -61,20 +63,21 @@ class Saved(EnvironmentBound):
 
     def set_parameters(
         self,
-        load_path_or_dict: str | os.PathLike | Mapping[str, Mapping[str, np.ndarray]],
+        load_path_or_dict: str | os.PathLike | IO[bytes] | Mapping[str, Mapping[str, np.ndarray]],
         exact_match: bool = True,
         device: str = "auto",
     ) -> None:
         """Replaces weights and optimiser state.
 
         Args:
-            load_path_or_dict: What `get_parameters` returns, or a saved agent's path.
+            load_path_or_dict: What `get_parameters` returns, or a saved agent: its path, or a binary file open for
+                reading.
             exact_match: Demand all groups, and all their weights; otherwise those not given stay as they are.
             device: As in Stable-Baselines3; the weights go where the agent already is.
 
         Raises:
-            ValueError: A group or weight is missing, unknown, of another shape or not finite. Nothing has been
-                changed then.
+            ValueError: A group or weight is missing, unknown, of another shape or not finite, or is what an optimiser
+                never has. Nothing has been changed then.
         """
         self._require_set_up("set_parameters")
         if isinstance(load_path_or_dict, Mapping):
@@ -145,7 +148,8 @@ class Saved(EnvironmentBound):
         """Loads an agent that `save` wrote. No code in the file is run unless `trust` says so.
 
         Args:
-            path: The file (`.zip` may be left out), or one open for reading in binary mode.
+            path: The file (`.zip` may be left out), or one open for reading in binary mode, which is read from its
+                start if it can be moved there.
             env: Environment to continue in; None: the agent can predict, and be given one by `set_env`.
             device: Where to run.
             custom_objects: Settings, by name, to use instead of the saved ones; with these, a setting that the file
@@ -167,6 +171,7 @@ class Saved(EnvironmentBound):
         if print_system_info:
             print(f"saved with {archive.data.get('versions')}\nin use     {versions()}")
         class_name, names = cls.__name__, cls.__signature__.parameters.keys()
+        kwargs = cls.drop_neutral(kwargs)
         if unknown := kwargs.keys() - names:
             raise TypeError(f"{class_name} has no settings {sorted(unknown)}, given to load")
         given = {name: value for name, value in (custom_objects or {}).items() if name in names} | kwargs
@@ -178,21 +183,19 @@ class Saved(EnvironmentBound):
                 f"{path} holds the settings {sorted(unknown)}, which {class_name} does not have here: it was saved by "
                 f"pamdp-agents {archive.made_by}; load it with that version, and save it without them (exclude)"
             )
-        if wrong := sorted(name for name, w in archive.arrays.items() if ":" in name and not _is_finite(w)):
-            raise SavedFileError(
-                f"{path} holds weights that are not finite, {', '.join(wrong)}: the agent had diverged when it was "
-                "saved; load one that was saved before"
-            )
         objects = read_objects(archive, path, given, trust)
         where = {"device": device} if "device" in names else {}
+        # Where a log is written is not for a file to say.
+        saved = {name: value for name, value in (data["settings"] | objects).items() if name != "tensorboard_log"}
         try:
-            agent = cls(env=None, **(data["settings"] | objects | where | given))
-            agent._restore(archive)
-        except UnknownObjectError as error:
-            raise SavedFileError(f"{path} names what this program does not know: {error}") from error
+            agent = cls._restored(archive, saved | where | given)
         except Exception as error:
-            if given or device != "auto":  # what the caller gave may be at fault, and the error says so
-                raise
+            if (given or device != "auto") and cls._is_whole(archive, saved, given):
+                raise  # what the caller gave is at fault, and the error says so
+            if isinstance(error, UnknownObjectError):
+                raise SavedFileError(f"{path} names what this program does not know: {error}") from error
+            if isinstance(error, DivergedError):
+                raise SavedFileError(f"{path} holds an agent whose training has diverged: {error}") from error
             raise SavedFileError(f"{path} does not fit together, it is damaged: {error!r}") from error
         if "seed" in given:
             agent.set_random_seed(given["seed"])
@@ -209,7 +212,7 @@ class Saved(EnvironmentBound):
             return _make, (type(self), self.settings())
         file = io.BytesIO()
         self.save(file, include=["replay_buffer"])
-        return _load, (type(self), file.getvalue())
+        return _load, (type(self), file.getvalue(), self.tensorboard_log)
 
     def progress_state(self) -> dict[str, Any]:
         """Returns what besides weights is needed to continue training, as JSON can hold it."""
@@ -243,15 +246,29 @@ class Saved(EnvironmentBound):
         """
         raise ValueError(f"{type(self).__name__} has no replay buffer")
 
-    def _restore(self, archive: Archive) -> None:
-        """Fills an agent that has only settings with what the file holds; raises anything if the file is damaged."""
-        self.widest_range = read_widest_range(archive)
-        self.set_up(*read_spaces(archive))
-        self.set_parameters(group_by_network(archive.arrays))
-        self.restore_progress(archive.data["progress"])
-        self._environments_state(archive)
+    @classmethod
+    def _restored(cls, archive: Archive, settings: Mapping[str, Any]) -> Self:
+        """Returns an agent of these settings with what the file holds; raises anything if the file is damaged."""
+        check_sizes(archive, settings.get("policy_kwargs"))
+        agent = cls(env=None, **settings)
+        agent.widest_range = read_widest_range(archive)
+        agent.set_up(*read_spaces(archive))
+        agent.set_parameters(group_by_network(archive.arrays))
+        agent.restore_progress(archive.data["progress"])
+        agent._environments_state(archive)
         if archive.replay_buffer is not None:
-            self.restore_replay(archive.replay_buffer)
+            agent.restore_replay(archive.replay_buffer)
+        return agent
+
+    @classmethod
+    def _is_whole(cls, archive: Archive, saved: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+        """Whether the file alone makes an agent, but for objects that it holds as a pickle, which must be given."""
+        needed = {name: given[name] for name in archive.data["objects"] if name in given}
+        try:
+            cls._restored(archive, {**saved, **needed})
+        except Exception:
+            return False
+        return True
 
     def _environments_state(self, archive: Archive) -> dict[str, np.ndarray]:
         """Returns where the environments of the agent in a file stood."""
@@ -263,14 +280,10 @@ class Saved(EnvironmentBound):
             raise RuntimeError(f"{verb} needs an agent with an environment: call set_env first")
 
 
-def _is_finite(weights: np.ndarray) -> bool:
-    return weights.dtype.kind != "f" or bool(np.isfinite(weights).all())
-
-
 def _make(agent_class: type[Saved], settings: Mapping[str, Any]) -> Saved:
     return agent_class(env=None, **settings)
 
 
-def _load(agent_class: type[Saved], file: bytes) -> Saved:
+def _load(agent_class: type[Saved], file: bytes, tensorboard_log: str | None) -> Saved:
     # A pickle is trusted by whoever reads it.
-    return agent_class.load(io.BytesIO(file), trust=True)
+    return agent_class.load(io.BytesIO(file), trust=True, tensorboard_log=tensorboard_log)

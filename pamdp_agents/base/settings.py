@@ -89,9 +89,9 @@ def setting(
     return Setting(default, " ".join(text.split()), kind or Kind(), kw_only, change)
 
 
-def integer(at_least: int) -> Kind:
-    """Returns the kind of integers of at least a given one."""
-    return Kind(lambda name, value: check_integer(name, value, at_least))
+def integer(at_least: int, to: int | None = None) -> Kind:
+    """Returns the kind of integers of at least a given one, and at most another."""
+    return Kind(lambda name, value: check_integer(name, value, at_least, to))
 
 
 def number(above: float | None = None, at_least: float | None = None, to: float | None = None) -> Kind:
@@ -222,7 +222,9 @@ class HasSettings:
 
     def settings(self) -> dict[str, Any]:
         """Returns all arguments of the constructor but `env`, with the values in use."""
-        return {name: getattr(self, name) for name in self.__signature__.parameters if name != "env"}
+        kept = vars(self)
+        names = [name for name in self.__signature__.parameters if name != "env"]
+        return {name: kept[name] if name in kept else getattr(self, name) for name in names}
 
     def config(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Returns the settings in two parts: those that JSON can hold, as it holds them, and the other objects."""

@@ -33,7 +33,7 @@ class LearnerBenchmark:
         decision = agent.draw(self._rng, n)._replace(x=self._uniform(n, agent.parameterized_space.parameter_size))
         rewards, discounts = self._rng.uniform(-1, 1, n), self._rng.random(n) < 0.9
         before, after = self._uniform(n, size), self._uniform(n, size)
-        agent.replay_buffer.add(pack(before, decision, rewards, after, discounts))
+        agent.replay_buffer.store(pack(before, decision, rewards, after, discounts))
 
     def steps_per_second(self, steps: int, fused: int) -> float:
         """Returns steps per second, with as many updates as steps, `fused` of them in one call."""
@@ -50,7 +50,7 @@ class LearnerBenchmark:
     def update_microseconds(self, fused: int, calls: int, most_seconds: float = np.inf) -> float:
         """Returns the microseconds of an update, `fused` of them in one call, without acting and sampling."""
         agent = self.agent
-        rows = agent.replay_buffer.sample(fused, agent.batch_size)
+        rows = agent.replay_buffer.draw(fused, agent.batch_size)
         inputs = agent.current_inputs()
         agent.learner.train(rows, inputs)  # compiled before the clock starts
         return 1e6 / fused * median_seconds(lambda: agent.learner.train(rows, inputs), calls, most_seconds)
@@ -76,4 +76,4 @@ class LearnerBenchmark:
     def _act_and_insert(self, t: int) -> None:
         before, after = (self._observations[i % N_OBSERVATIONS][None] for i in (t, t + 1))
         decision = self.agent.acting.decide(before)
-        self.agent.replay_buffer.add(pack(before, decision, np.array([0.1]), after, np.array([1.0])))
+        self.agent.replay_buffer.store(pack(before, decision, np.array([0.1]), after, np.array([1.0])))

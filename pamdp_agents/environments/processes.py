@@ -114,15 +114,14 @@ def _end_together(owner: weakref.ref[Processes], processes: list[Any]) -> None:
     Where `SubprocVecEnv` forks its processes, each has the later ones' ends of the pipes, too, so that none of these is
     closed when a later process ends, and who waits for its answer does so for ever.
     """
-    wait([process.sentinel for process in processes])
-    ended = [i for i, process in enumerate(processes) if not process.is_alive()]
+    sentinels = [process.sentinel for process in processes]
+    first = sentinels.index(wait(sentinels)[0])
     while any(process.is_alive() for process in processes):
         own = owner()
         if own is None:
             return
         if own.asked():
-            if ended:
-                own.note_first(ended[0])
+            own.note_first(first)
             for process in processes:
                 process.terminate()
             return

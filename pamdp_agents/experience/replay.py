@@ -1,111 +1,281 @@
-"""Replay buffer: transitions as packed float32 rows, so that inserting is one copy and sampling one gather."""
+"""The replay buffer as its users see it: transitions in the environment's units, as in Stable-Baselines3."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from gymnasium import spaces
 
+from pamdp_agents.checks import check_integer
+from pamdp_agents.experience.ring import TransitionRing
 from pamdp_agents.experience.transition import Transition, TransitionLayout
+from pamdp_agents.spaces import ObservationTransform, ParameterizedActionSpace
 
-OTHER_SPACES = "it was saved for other observation or action spaces, or by another agent"
+
+class ReplayBufferSamples(NamedTuple):
+    """n transitions in the environment's units.
+
+    Attributes:
+        observations: Observations before, stacked: an array [n, …] of the space's dtype; a tuple or dict of them as the
+            space is nested.
+        actions: n actions as `step` takes them: an array [n, …] for a plain `Box` or `Discrete`, else a list.
+        next_observations: Observations after, as `observations`.
+        dones: 1 where the episode really ended, not by a time limit, float32 [n, 1].
+        rewards: float32 [n, 1].
+    """
+
+    observations: Any
+    actions: Any
+    next_observations: Any
+    dones: np.ndarray
+    rewards: np.ndarray
 
 
-class ReplayBuffer:
-    """The last `buffer_size` transitions, in a ring.
+class ReplayBuffer(TransitionRing):
+    """The last `buffer_size` transitions. An agent makes it: `agent.replay_buffer`.
+
+    Training stores and draws packed rows (`store`, `draw`), scaled as the networks take them. What is here besides them
+    is in the environment's units. In place of Stable-Baselines3's axis of environments, transitions of all
+    environments stand one after the other: there are `len(buffer)` of them, and `buffer_size` counts them all.
 
     Args:
         buffer_size: Number of transitions kept.
         layout: Layout of a row.
-        rng: Draws the samples.
+        rng: Draws the batches of training.
+        observation_transform: Flattens and scales observations.
+        action_space: Converts actions.
+        reward_scale: Returns what rewards are multiplied by before they are stored.
+        find_extras: Returns what else is stored with transitions of given discrete actions, int [n], by name.
+        own_rng: Draws what `sample` returns, so that it does not change training.
+
+    Attributes:
+        observation_space: The environment's observation space.
+        action_space: The environment's action space.
+        n_envs: Number of the agent's environments.
     """
 
-    def __init__(self, buffer_size: int, layout: TransitionLayout, rng: np.random.Generator):
-        self.buffer_size, self.layout, self.rng = buffer_size, layout, rng
-        try:
-            self.rows = np.zeros((buffer_size, layout.size), np.float32)
-        except MemoryError:
-            size = buffer_size * layout.size * 4 / 1e9
-            raise MemoryError(f"buffer_size={buffer_size} takes {size:,.0f} GB of memory; choose fewer") from None
-        self.position, self.full = 0, False
+    def __init__(
+        self,
+        buffer_size: int,
+        layout: TransitionLayout,
+        rng: np.random.Generator,
+        observation_transform: ObservationTransform,
+        action_space: ParameterizedActionSpace,
+        reward_scale: Callable[[], float],
+        find_extras: Callable[[np.ndarray], Mapping[str, np.ndarray]],
+        own_rng: np.random.Generator,
+    ):
+        super().__init__(buffer_size, layout, rng)
+        self._observations, self._actions = observation_transform, action_space
+        self._reward_scale, self._find_extras, self._own_rng = reward_scale, find_extras, own_rng
+        self.observation_space, self.action_space = observation_transform.space, action_space.space
+        self.n_envs = 1
 
-    def __len__(self) -> int:
-        return self.buffer_size if self.full else self.position
+    def size(self) -> int:
+        """Returns the number of transitions stored, as `len` does."""
+        return len(self)
 
-    def add(self, transitions: Transition) -> None:
-        """Stores n transitions, arrays; the oldest go when the buffer is full."""
-        n, room = len(transitions.k), self.buffer_size - self.position
-        if n > room:
-            self.add(select(transitions, slice(room)))
-            self.add(select(transitions, slice(room, None)))
-            return
-        self.layout.pack(self.rows[self.position : self.position + n], transitions)
-        self.position += n
-        if self.position == self.buffer_size:
-            self.position, self.full = 0, True
+    def reset(self) -> None:
+        """Forgets all transitions."""
+        self.rows[: len(self)] = 0
+        self.pos, self.full = 0, False
 
-    def sample(self, batches: int, batch_size: int) -> np.ndarray:
-        """Draws batches uniformly, with replacement: float32 [batches, batch_size, layout.size]."""
-        indices = self.rng.integers(0, len(self), batches * batch_size)
-        return self.rows.take(indices, axis=0).reshape(batches, batch_size, -1)
+    def add(
+        self,
+        obs: Any,
+        next_obs: Any,
+        action: Any,
+        reward: Any,
+        done: Any,
+        infos: Sequence[Mapping[str, Any]] | Mapping[str, Any],
+    ) -> None:
+        """Stores n transitions, or one, that anything has made: a log, a script, another controller.
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Returns what `restore` needs, as arrays."""
-        rows = self.rows[: len(self)]
-        parts = {name: rows[:, place] for name, place in self.layout.places.items()}
-        return parts | {"position": np.array(self.position), "full": np.array(self.full)}
-
-    def restore(self, state: Mapping[str, np.ndarray], n_actions: int) -> None:
-        """Takes back what `state` returned, also what it returned when rows were saved whole and held `terminated`.
+        They go through what training's own do: observations and parameters are scaled, rewards multiplied by
+        `reward_scale`. With `VecNormalize`, give them as they were before it.
 
         Args:
-            state: What was returned.
-            n_actions: K; discrete actions are 0 … K − 1.
+            obs: n observations, stacked as vector environments do or in a list; or one.
+            next_obs: Those that followed, in the same form: the last of its episode where one ended, and not the first
+                of the next.
+            action: n actions as `step` takes them, in a list, in an array (plain `Box` or `Discrete`), or stacked as
+                Gymnasium's vector environments take them (a tuple or dict of arrays); or one, with one observation.
+            reward: n rewards, [n]; or one.
+            done: Whether the episode ended, bool [n]; or one.
+            infos: n infos; or one. Where `"TimeLimit.truncated"` is true in it, a time limit ended the episode and
+                what follows has a value all the same; it may be left out.
 
         Raises:
-            KeyError: A part is missing.
-            ValueError: The parts are of another layout, or more than this buffer holds. It is as it was then.
+            ValueError: Something does not have n entries, is not of the environment's spaces, or is not finite as
+                the float32 that is stored. Nothing is stored then.
+            TypeError: `done` or an info is not of its type.
         """
-        position, full = int(state["position"]), bool(state["full"])
-        rows = self._terminated_to_discount(state["rows"]) if "rows" in state else self._rows_of(state)
-        fits = position < len(rows) == self.buffer_size if full else position == len(rows) < self.buffer_size
-        if not fits or position < 0 or not np.isfinite(rows).all():
+        n, before = self._read_observations("obs", obs)
+        single = n is None
+        n_after, after = self._read_observations("next_obs", next_obs)
+        if n_after != n:
+            raise ValueError(f"next_obs must be of as many observations as obs, {_count(n)}, got {_count(n_after)}")
+        n = 1 if n is None else n
+        if n == 0:
+            return
+        try:
+            k, x = self._actions.from_env_batch([action] if single else self._list_actions(action, n))
+        except ValueError as error:
             raise ValueError(
-                f"replay buffer holds {len(rows)} transitions at position {position}, which does not fit this agent's "
-                f"buffer_size={self.buffer_size}, or numbers that are not finite: load it with the buffer_size it was "
-                "saved with"
-            )
-        if not np.isin(rows[:, self.layout.places["k"]], np.arange(n_actions)).all():
-            raise ValueError(f"replay buffer holds discrete actions that are not in 0..{n_actions - 1}")
-        self.rows[: len(rows)] = rows
-        self.position, self.full = position, full
+                f"action must be {_count(None if single else n)} of {self.action_space}: {error}"
+            ) from error
+        rewards = self._read_rewards(reward, n, single)
+        ended, timed_out = _read_done(done, n, single), _read_timeouts(infos, n, single)
+        self.store(Transition(before, k, x, rewards, after, 1.0 - (ended & ~timed_out), self._find_extras(k)))
 
-    def _rows_of(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
-        if {"position", "full", "k"} <= state.keys() != self.layout.places.keys() | {"position", "full"}:
-            raise ValueError(
-                f"replay buffer holds the parts {sorted(state)}, this agent's has {sorted(self.layout.places)}; "
-                f"{OTHER_SPACES}"
-            )
-        parts = {name: state[name] for name in self.layout.places}
-        n = len(np.atleast_1d(parts["k"]))
-        own = {name: (n, place.stop - place.start) for name, place in self.layout.places.items()}
-        given = {name: np.shape(part) for name, part in parts.items()}
-        if given != own:
-            raise ValueError(f"replay buffer holds parts of shapes {given}, this agent's have {own}; {OTHER_SPACES}")
-        return np.concatenate(list(parts.values()), 1, dtype=np.float32, casting="same_kind")
+    def extend(
+        self,
+        obs: Sequence[Any],
+        next_obs: Sequence[Any],
+        action: Sequence[Any],
+        reward: Sequence[Any],
+        done: Sequence[Any],
+        infos: Sequence[Any],
+    ) -> None:
+        """Calls `add` for each element of sequences of its arguments; what was before a wrong one is stored.
 
-    def _terminated_to_discount(self, rows: np.ndarray) -> np.ndarray:
-        if rows.ndim != 2 or rows.shape[1] != self.layout.size or self.layout.extras:
-            raise ValueError(
-                f"replay buffer holds rows of shape {rows.shape[1:]}, this agent's have {(self.layout.size,)}: "
-                f"{OTHER_SPACES}"
-            )
-        rows = rows.copy()
-        rows[:, self.layout.places["discount"]] = 1 - rows[:, self.layout.places["discount"]]
-        return rows
+        Raises:
+            ValueError: They are not equally long, or as `add` says.
+            TypeError: As `add` says.
+        """
+        for each in zip(obs, next_obs, action, reward, done, infos, strict=True):
+            self.add(*each)
+
+    def sample(self, batch_size: int, env: Any = None) -> ReplayBufferSamples:
+        """Draws transitions uniformly, with replacement. Training draws its own, which this does not change.
+
+        Args:
+            batch_size: Their number.
+            env: A `VecNormalize` to normalise observations and rewards with; None: as the environment gave them.
+
+        Raises:
+            ValueError: The buffer is empty, or `batch_size` is below 1.
+        """
+        n = check_integer("batch_size", batch_size, 1)
+        if not len(self):
+            raise ValueError("sample needs a replay buffer that holds transitions, this one is empty")
+        rows = self.rows[self._own_rng.integers(0, len(self), n)]
+        observations, after = self._to_observations(rows, "s"), self._to_observations(rows, "s2")
+        rewards = self._to_rewards(rows)[:, None]
+        if env is not None:
+            observations, after = env.normalize_obs(observations), env.normalize_obs(after)
+            rewards = env.normalize_reward(rewards).astype(np.float32)
+        return ReplayBufferSamples(observations, self._to_actions(rows), after, self._to_dones(rows)[:, None], rewards)
+
+    # In the order of the ring: the newest is at `pos − 1`, and the oldest at `pos` once it is full.
+
+    @property
+    def observations(self) -> Any:
+        """The observations before, stacked, as `ReplayBufferSamples` says; a copy."""
+        return self._to_observations(self.rows[: len(self)], "s")
+
+    @property
+    def next_observations(self) -> Any:
+        """The observations after, stacked; a copy."""
+        return self._to_observations(self.rows[: len(self)], "s2")
+
+    @property
+    def actions(self) -> Any:
+        """The actions as `step` takes them, an array or list of n; a copy."""
+        return self._to_actions(self.rows[: len(self)])
+
+    @property
+    def rewards(self) -> np.ndarray:
+        """The rewards, float32 [n]; a copy."""
+        return self._to_rewards(self.rows[: len(self)])
+
+    @property
+    def dones(self) -> np.ndarray:
+        """1 where the episode really ended, not by a time limit, float32 [n]; a copy."""
+        return self._to_dones(self.rows[: len(self)])
+
+    def _to_observations(self, rows: np.ndarray, part: str) -> Any:
+        return self._observations.to_env_stacked(rows[:, self.layout.places[part]])
+
+    def _to_actions(self, rows: np.ndarray) -> Any:
+        k, x = rows[:, self.layout.places["k"].start].astype(np.int32), rows[:, self.layout.places["x"]]
+        stacks = isinstance(self.action_space, spaces.Box | spaces.Discrete)
+        return self._actions.to_env_stacked(k, x) if stacks else self._actions.to_env_batch(k, x)
+
+    def _to_rewards(self, rows: np.ndarray) -> np.ndarray:
+        return rows[:, self.layout.places["r"].start] / np.float32(self._reward_scale())
+
+    def _to_dones(self, rows: np.ndarray) -> np.ndarray:
+        return 1 - rows[:, self.layout.places["discount"].start]
+
+    def _read_observations(self, name: str, given: Any) -> tuple[int | None, np.ndarray]:
+        """Returns their number, None for one that is not in a batch, and them, float32 [n, D]."""
+        transform = self._observations
+        try:
+            batched = transform.is_batch(given)
+            with np.errstate(over="ignore"):
+                rows = transform.batch(given) if batched else transform(given)[None]
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} does not fit the environment: {error}") from error
+        if not np.isfinite(rows).all():
+            raise ValueError(f"{name} must be finite as float32, got {given!r}")
+        return (len(rows) if batched else None), rows
+
+    def _list_actions(self, given: Any, n: int) -> Any:
+        """Returns n actions one by one; what no number is given for is left to the check of the actions."""
+        if isinstance(given, tuple | dict) and isinstance(self.action_space, spaces.Tuple | spaces.Dict):
+            given = self._actions.unstack(given)
+        listed = isinstance(given, list | tuple) or (isinstance(given, np.ndarray) and given.ndim > 0)
+        if not listed or len(given) != n:
+            raise ValueError(f"it is {given!r}")
+        return given
+
+    def _read_rewards(self, given: Any, n: int, single: bool) -> np.ndarray:
+        rewards = _read_array("reward", given, n, single)
+        if rewards.dtype.kind not in "fiub":
+            raise ValueError(f"reward must be {_count(None if single else n)} number(s), got {given!r}")
+        scale = self._reward_scale()
+        with np.errstate(over="ignore"):
+            scaled = (rewards.astype(np.float64) * scale).astype(np.float32)
+        if not np.isfinite(scaled).all():
+            raise ValueError(f"reward times reward_scale={scale} must be finite as float32, got {given!r}")
+        return scaled
 
 
-def select(transitions: Transition, which: slice | np.ndarray) -> Transition:
-    """Returns some of the transitions."""
-    s, k, x, r, s2, discount = (part[which] for part in transitions[:-1])
-    return Transition(s, k, x, r, s2, discount, {name: part[which] for name, part in transitions.extras.items()})
+def _count(n: int | None) -> str:
+    return "one" if n is None else str(n)
+
+
+def _read_array(name: str, given: Any, n: int, single: bool) -> np.ndarray:
+    """Returns an array [n] of one entry for each transition."""
+    try:
+        values = np.asarray(given)
+    except ValueError:  # ragged
+        values = np.zeros((0, 0))
+    if single and values.shape == ():
+        values = values[None]
+    if values.shape != (n,):
+        raise ValueError(
+            f"{name} must be of shape ({n},), one for each transition, got shape {values.shape}: {given!r}"
+        )
+    return values
+
+
+def _read_done(given: Any, n: int, single: bool) -> np.ndarray:
+    values = _read_array("done", given, n, single)
+    if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
+        raise TypeError(f"done must be {n} of True and False (or 1 and 0), got {given!r}")
+    return values.astype(bool)
+
+
+def _read_timeouts(given: Any, n: int, single: bool) -> np.ndarray:
+    infos = [given] if single and isinstance(given, Mapping) else given
+    if (
+        not isinstance(infos, list | tuple | np.ndarray)
+        or len(infos) != n
+        or not all(isinstance(info, Mapping) for info in infos)
+    ):
+        raise TypeError(f"infos must be a list of {n} dicts, one for each transition, got {given!r}")
+    return np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos])

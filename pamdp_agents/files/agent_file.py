@@ -11,8 +11,8 @@ import gymnasium as gym
 import numpy as np
 
 from pamdp_agents.files.archive import Archive, SavedFileError, pickle_objects, unpickle_objects
-from pamdp_agents.files.atomic import with_suffix, write_bytes
 from pamdp_agents.files.space_json import space_from_json, space_to_json
+from pamdp_agents.files.streams import write_content
 
 ENTRIES = {
     "agent": str,
@@ -74,10 +74,7 @@ class AgentFile:
         }
         objects = pickle_objects(self.objects) if self.objects else None
         content = Archive(data, self.arrays, self.replay_buffer, objects).to_bytes()
-        if isinstance(path, str | os.PathLike):
-            write_bytes(with_suffix(path, ".zip"), content)
-        else:
-            path.write(content)
+        write_content(path, content, ".zip")
 
 
 def read_entries(archive: Archive, path: Any) -> dict[str, Any]:

@@ -15,21 +15,24 @@ from __future__ import annotations
 import importlib.metadata
 import io
 import json
+import math
 import os
 import platform
 import zipfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import IO, Any
 
 import cloudpickle
 import numpy as np
 
-from pamdp_agents.files.atomic import with_suffix
+from pamdp_agents.files.streams import read_content
 
 FORMAT_VERSION = 2  # 2: a replay buffer is saved by its parts, and holds `discount`
 
 MEMBERS = ("data.json", "arrays.npz", "replay_buffer.npz", "objects.pkl")
+
+
+MOST_MEMBERS = 20_000  # of one zip file and those in it: an agent has a few for each of its layers
 
 
 class SavedFileError(ValueError):
@@ -59,9 +62,8 @@ def read_npz(content: bytes, name: str) -> dict[str, np.ndarray]:
         SavedFileError: The bytes are not such a file, or hold Python objects.
     """
     try:
-        _read_members(content)
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return dict(arrays)
+        members = _read_members(content)
+        return {member.removesuffix(".npy"): _read_npy(array) for member, array in members.items()}
     except Exception as error:  # damaged bytes make zipfile and NumPy raise a dozen kinds
         raise SavedFileError(f"{name} is damaged or not made by this library: {error!r}") from error
 
@@ -69,14 +71,38 @@ def read_npz(content: bytes, name: str) -> dict[str, np.ndarray]:
 def _read_members(content: bytes, names: Sequence[str] | None = None) -> dict[str, bytes]:
     """Returns the members of a zip file, or those named.
 
-    Members are stored, not compressed: floats compress badly, and so no small file can unpack to a huge one.
+    Members are stored, not compressed: floats compress badly, and so no small file can unpack to a huge one. Nor can
+    one whose members overlap: together they may not be longer than the file.
     """
+    if content.count(b"PK\x01\x02") > MOST_MEMBERS:  # zipfile reads the whole list at once
+        raise ValueError(f"it has more than {MOST_MEMBERS} members")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        wanted = [info for info in archive.infolist() if names is None or info.filename in names]
-        for info in wanted:
-            if info.compress_type != zipfile.ZIP_STORED or info.file_size > len(content):
+        members = archive.infolist()
+        if len({info.filename for info in members}) < len(members):
+            raise ValueError("it has two members of one name")
+        for info in members:
+            if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
                 raise ValueError(f"its member {info.filename} is compressed")
-        return {info.filename: archive.read(info) for info in wanted}
+        if sum(info.file_size for info in members) > len(content):
+            raise ValueError("its members are longer than the file")
+        return {info.filename: archive.read(info) for info in members if names is None or info.filename in names}
+
+
+def _read_npy(content: bytes) -> np.ndarray:
+    """Returns the array in the bytes of an `.npy` file: plain numbers, of as many bytes as its shape says.
+
+    NumPy's own reader makes room for the shape first, however little follows.
+    """
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+    shape, fortran_order, dtype = read_header(file)
+    if dtype.kind not in "biuf" or dtype.hasobject:
+        raise ValueError(f"it holds an array of type {dtype}, which is no plain number")
+    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+        raise ValueError(f"it holds {len(content) - file.tell()} bytes for an array of type {dtype} and shape {shape}")
+    flat = np.frombuffer(content, dtype, math.prod(shape), file.tell())
+    return flat.reshape(shape, order="F" if fortran_order else "C").copy()
 
 
 class Archive:
@@ -124,17 +150,7 @@ class Archive:
             FileNotFoundError: There is no such file.
             SavedFileError: It is damaged, incomplete or of a newer format.
         """
-        if isinstance(source, str | os.PathLike):
-            file = Path(source) if Path(source).is_file() else with_suffix(source, ".zip")
-            if not file.is_file():
-                raise FileNotFoundError(f"there is no saved agent at {file}")
-            name, content = str(file), file.read_bytes()
-        elif hasattr(source, "read"):
-            name, content = "the given file", source.read()
-        else:
-            raise TypeError(
-                f"path must be a path or a file open for reading in binary mode, got {type(source).__name__}"
-            )
+        name, content = read_content(source, ".zip", "agent")
         try:
             members = _read_members(content, MEMBERS)
         except Exception as error:  # damaged bytes make zipfile raise a dozen kinds
@@ -146,7 +162,9 @@ class Archive:
             )
         try:
             data = json.loads(members["data.json"])
-            version = int(data["format_version"])
+            version = data["format_version"]
+            if type(version) is not int or version < 1:
+                raise ValueError(f"format_version must be an integer of at least 1, got {version!r}")
             made_by = _read_made_by(data)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise SavedFileError(f"data.json in {name} is damaged: {error!r}") from error

@@ -12,7 +12,6 @@ import math
 import os
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -21,8 +20,9 @@ from gymnasium import spaces
 
 from pamdp_agents.checks import check_choice
 from pamdp_agents.files.archive import versions
-from pamdp_agents.files.export_formats import WRITERS
+from pamdp_agents.files.export_formats import FORMATS, check_free
 from pamdp_agents.files.space_json import space_to_json
+from pamdp_agents.files.streams import with_suffix
 from pamdp_agents.spaces import ObservationTransform, ParameterizedActionSpace, nested
 from pamdp_agents.spaces.in_tensorflow import flatten, round_inward
 
@@ -66,10 +66,12 @@ class Input(NamedTuple):
 
 def export(agent: Exportable, path: str | os.PathLike, format: str) -> None:
     """Writes an agent's policy; see `Agent.export`."""
-    write = WRITERS[check_choice("format", format, list(WRITERS))]
-    meant = Path(path).suffix.removeprefix(".")
-    if meant in WRITERS and meant != format:
+    chosen = FORMATS[check_choice("format", format, list(FORMATS))]
+    place = with_suffix(path, chosen.suffix)
+    meant = place.suffix.removeprefix(".")
+    if meant in FORMATS and meant != format:
         raise ValueError(f"path {os.fspath(path)!r} is named like a file of format {meant!r}, but format is {format!r}")
+    check_free(place, format, chosen)
     # TFLite has no arithmetic of float64. The others scale in it, as the agent does.
     working = np.dtype(np.float32 if format == "tflite" else np.float64)
     inputs = _inputs(agent.observation_space, working)
@@ -82,7 +84,7 @@ def export(agent: Exportable, path: str | os.PathLike, format: str) -> None:
     module.policy = tf.function(_policy(agent, inputs, working), input_signature=specs, autograph=False)
     # Bounds may be infinite, for which JSON has no number: null.
     description = json.loads(json.dumps(_describe(agent, inputs)), parse_constant=lambda name: None)
-    write(Path(path), module, json.dumps(description, indent=2))
+    chosen.write(place, module, json.dumps(description, indent=2))
 
 
 def _inputs(space: spaces.Space[Any], working: np.dtype) -> list[Input]:

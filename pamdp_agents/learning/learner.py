@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from pamdp_agents.learning.compiled_update import CompiledUpdate
-from pamdp_agents.learning.divergence import DivergedError
+from pamdp_agents.learning.divergence import LARGEST, DivergedError
 from pamdp_agents.learning.flat import FlatLayout
 from pamdp_agents.learning.train_state import Call, NetworkState, TrainState, UpdateRule
 
@@ -145,17 +145,14 @@ class Learner:
         return {name: state[self._layout.places[f"{name}/weights"]] for name in self.networks}
 
     def is_finite(self, state: np.ndarray, metrics: np.ndarray) -> bool:
-        """Whether what a call gave is finite: the metrics, and the norm of each network's weights.
-
-        Weights of a norm beyond float32 can be finite, but the network's output is not.
-        """
+        """Whether what a call gave is finite, and each network's weights, by their norm, not beyond `LARGEST`."""
         # In as few calls as can be: they take 1 µs each.
-        total = sum(metrics.tolist())
+        total = 0.0
         with np.errstate(all="ignore"):
             for place in self._weights:
                 weights = state[place]
                 total += float(weights.dot(weights))
-        return math.isfinite(total)
+        return total <= LARGEST**2 and math.isfinite(sum(metrics.tolist()))
 
     def describe_divergence(self, state: np.ndarray, metrics: np.ndarray, rule: str = "update") -> str:
         """Returns what is not finite of what a call gave: metrics, and parts of the state."""
@@ -167,7 +164,7 @@ class Learner:
         for name, place in self._layout.places.items():
             if not np.isfinite(state[place]).all():
                 wrong.append(f"{name} are not all finite")
-            elif place in self._weights and np.abs(state[place]).max(initial=0.0) > 1e15:
+            elif place in self._weights and np.linalg.norm(state[place].astype(float)) > LARGEST:
                 wrong.append(f"{name} are as large as {np.abs(state[place]).max():g}")
         return "; ".join(wrong)
 

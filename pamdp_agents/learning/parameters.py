@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from pamdp_agents.learning.divergence import LARGEST, DivergedError
 from pamdp_agents.learning.learner import Learner
 from pamdp_agents.learning.train_state import NetworkState, TrainState
 
@@ -46,8 +47,9 @@ def set_parameters(learner: Learner, given: Mapping[str, Mapping[str, np.ndarray
             they are.
 
     Raises:
-        ValueError: A group or weight is missing, unknown, of another shape or not finite. Nothing has been changed
-            then.
+        DivergedError: A weight is not finite, or beyond ±1e18. Nothing has been changed then.
+        ValueError: A group or weight is missing, unknown, of another shape, no real number, or what an optimiser never
+            has: a negative second moment or count. Nothing has been changed then.
     """
     current = get_parameters(learner)
     unknown = sorted(set(given) - set(current))
@@ -64,9 +66,7 @@ def set_parameters(learner: Learner, given: Mapping[str, Mapping[str, np.ndarray
             expected = {name: shape for name, shape in expected.items() if name in shapes}
         if shapes != expected:
             raise ValueError(f"parameters of {group!r} have the shapes {shapes}, this agent's have {expected}")
-        current[group] |= {name: np.asarray(value, np.float32) for name, value in weights.items()}
-        if not all(np.isfinite(value).all() for value in current[group].values()):
-            raise ValueError(f"parameters of {group!r} must be finite numbers")
+        current[group] |= {name: _read(f"{group}:{name}", np.asarray(value)) for name, value in weights.items()}
     networks = {}
     for name, network in learner.networks.items():
         optimizer = current[f"{name}.optimizer"]
@@ -80,3 +80,21 @@ def set_parameters(learner: Learner, given: Mapping[str, Mapping[str, np.ndarray
             optimizer["step"],
         )
     learner.load(TrainState(networks, current.get("numbers", {})))
+
+
+def _read(name: str, value: np.ndarray) -> np.ndarray:
+    """Returns one weight, or a part of an optimiser's state, as float32 after checking it."""
+    if value.dtype.kind not in "fiu":
+        raise ValueError(f"parameter {name!r} must be of real numbers, got the type {value.dtype}")
+    is_second_moment, is_count = ".optimizer:v/" in name, name.endswith(".optimizer:step")
+    with np.errstate(over="ignore"):
+        value = value.astype(np.float32)
+    largest = LARGEST**2 if is_second_moment else LARGEST
+    if not (np.abs(value) <= largest).all():  # NaN is not
+        raise DivergedError(
+            f"parameter {name!r} holds numbers that are not finite or beyond {largest:g}: training has diverged; take "
+            "an agent of before that"
+        )
+    if (is_second_moment or is_count) and (value < 0).any():
+        raise ValueError(f"parameter {name!r} must not be negative, got {value.min()}")
+    return value

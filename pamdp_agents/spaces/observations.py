@@ -155,6 +155,18 @@ class ObservationTransform:
             raise ValueError(self._describe_mismatch(observations, "a batch of observations")) from error
         return self._transform(columns)
 
+    def to_env_stacked(self, rows: NDArray[np.float32]) -> Any:
+        """Returns n observations in the environment's units, of rows [n, D] as `batch` made them.
+
+        Returns:
+            What `batch` takes: an array [n, …] of the space's dtype, or a tuple or dict of them; in place of an array a
+            list for spaces whose observations are none. Floats are as exact as float32 scaled to [−1, 1] is.
+        """
+        flat = rows.astype(np.float64) - self._summand
+        flat = np.where(self._factor > 0, flat / np.where(self._factor > 0, self._factor, 1.0), self.low)
+        columns = [_unflatten(leaf, flat[:, self.places[path]]) for path, leaf in self._leaves]
+        return nested.assemble(self.nesting, columns)
+
     def is_batch(self, observation: Any) -> bool:
         """Whether this is a batch, as `batch` takes it, or one observation, as `__call__` takes it.
 
@@ -248,6 +260,20 @@ def _count_leading_axes(leaf: spaces.Space[Any], value: Any) -> int | None:
     expected = leaf.shape or ()
     axes = len(shape) - len(expected)
     return axes if axes in (0, 1) and shape[axes:] == expected else None
+
+
+def _unflatten(leaf: spaces.Space[Any], rows: NDArray[np.float64]) -> Any:
+    """Returns the n values of a leaf whose rows [n, d] `_flatten` gave."""
+    if isinstance(leaf, spaces.Box | spaces.MultiBinary):
+        rows = rows if np.issubdtype(leaf.dtype, np.floating) else np.rint(rows)
+        return rows.reshape(len(rows), *leaf.shape).astype(leaf.dtype)
+    if isinstance(leaf, spaces.Discrete):
+        return (leaf.start + rows.argmax(1)).astype(leaf.dtype)
+    if isinstance(leaf, spaces.MultiDiscrete):
+        ends = np.cumsum(leaf.nvec.ravel())[:-1]
+        values = np.stack([part.argmax(1) for part in np.split(rows, ends, axis=1)], axis=1)
+        return (values.reshape(len(rows), *leaf.shape) + leaf.start).astype(leaf.dtype)
+    return [spaces.unflatten(leaf, row) for row in rows]
 
 
 def _flatten(leaf: spaces.Space[Any], path: str, column: Any) -> NDArray[Any]:

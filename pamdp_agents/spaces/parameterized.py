@@ -189,6 +189,17 @@ class ParameterizedActionSpace:
         choices, vectors = self._vectors(k, values)
         return nested.assemble(self._nesting, self._columns(choices, vectors, stacked=True))
 
+    def unstack(self, actions: Any) -> list[Any]:
+        """Returns the list of n environment actions that `to_env_stacked` stacks; what they hold is not looked at.
+
+        Raises:
+            ValueError: They are not nested as the space is, or hold arrays of different lengths.
+        """
+        columns = [list(column) for [column] in nested.unpack(self._nesting, [actions])]
+        if len({len(column) for column in columns}) > 1:
+            raise ValueError(f"its arrays have different lengths, {[len(column) for column in columns]}")
+        return nested.pack(self._nesting, columns)
+
     def from_env(self, action: Any) -> tuple[int, NDArray[np.float32]]:
         """Returns the discrete action and all parameters of one environment action.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 from pamdp_agents.callbacks import BaseCallback
@@ -23,7 +23,7 @@ class Training:
     def __init__(
         self, trainee: Trainee, callback: BaseCallback, log_interval: int | None, given: Mapping[str, Any]
     ) -> None:
-        self._trainee, self._callback = trainee, callback
+        self._trainee, self._callback, self._progress = trainee, callback, trainee.progress
         self._log_interval = log_interval
         self._locals = dict(given)
 
@@ -34,22 +34,17 @@ class Training:
         next step is under way, for it may be so in other processes; and in this order in any case, so that it makes no
         difference to the numbers where environments run.
 
-        A round that an earlier call left half done goes on, and what it left due is made: both are counted in the
-        agent's progress, and updates are due until they have been made.
+        What is due, and how far a round has come, is kept in the agent's progress, so that what was interrupted, or
+        saved by a callback, goes on as if it had not been.
         """
         trainee, callback, progress = self._trainee, self._callback, self._trainee.progress
         trainee.start_training()
         callback.on_training_start(self._locals, globals())
         try:
-            while True:
-                ended = progress.num_timesteps >= progress.total_timesteps
-                if progress.updates_due is not None and (ended or trainee.environments.num_envs == 1):
-                    if trainee.environments.num_envs > 1:  # as if the next step were under way
-                        trainee.decide_ahead()
-                    yield progress.updates_due
-                    progress.updates_due = None
-                if ended:
-                    return
+            while progress.num_timesteps < progress.total_timesteps:
+                if trainee.environments.num_envs == 1:
+                    yield from self._make_due()
+                progress.begin_round()
                 number, unit = trainee.round
                 callback.on_rollout_start()
                 while (progress.round_steps if unit == "step" else progress.round_episodes) < number:
@@ -57,19 +52,26 @@ class Training:
                         self._change_environments()
                     decision = trainee.decide()
                     trainee.environments.start_step(decision.k, decision.x)
-                    if progress.updates_due is not None:
-                        yield progress.updates_due
-                        progress.updates_due = None
+                    yield from self._make_due()
                     if not self._finish_step(decision):
                         return
                 callback.on_rollout_end()
-                progress.start_round(trainee.count_updates_due(progress.round_timesteps))
+                progress.due = trainee.count_updates_due(progress.end_round())
+            if progress.due is not None and trainee.environments.num_envs > 1:
+                trainee.decide_ahead()  # as if the next step were under way
+            yield from self._make_due()
         except StopIteration as error:  # which a generator must not let through
             raise RuntimeError(
                 "a callback or a schedule raised StopIteration; to end training, let a callback return False"
             ) from error
         finally:
             callback.on_training_end()
+
+    def _make_due(self) -> Iterator[int]:
+        """Yields the number of updates that are due, if any are; they have been made when it goes on."""
+        if self._progress.due is not None:
+            yield self._progress.due
+            self._progress.due = None
 
     def _change_environments(self) -> None:
         """Starts in the environments that the agent has been given since the last step."""

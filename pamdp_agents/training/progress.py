@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from pamdp_agents.checks import check_integer, check_range
+from pamdp_agents.checks import check_integer
 from pamdp_agents.environments.canonical import Step
 from pamdp_agents.environments.recorded import finite_episode, read_flag, read_number
 from pamdp_agents.logger import Logger
 
-ROUND = ("round_steps", "round_timesteps", "round_episodes")
-"""The counts of a round."""
+LARGEST_COUNT = 2**53  # more than any training reaches, and exact as a float
 
 
 class Progress:
@@ -30,51 +29,63 @@ class Progress:
         num_timesteps_at_start: The step at which it began.
         episodes: Episodes ended.
         n_updates: Updates made.
+        round_start: The step at which the round under way began, after which updates will be due; None: none is.
+        round_steps: Steps of all environments made in it.
+        round_episodes: Episodes ended in it.
+        due: Updates that are due and not yet made.
         remaining: How much of the run remains, from 1 at its start to 0 at its end.
         start_time: When it began, in nanoseconds since 1970 (`time.time_ns`), as in Stable-Baselines3.
         ep_info_buffer: {"r": return, "l": length, "t": seconds} of the last episodes, and what else a recorder says.
         ep_success_buffer: `info["is_success"]` of the same, where the environment gives it as a truth value.
-        round_steps: Steps of all environments since the last updates were counted as due: how far a round has come.
-        round_timesteps: Environment steps made in them.
-        round_episodes: Episodes ended in them.
-        updates_due: Updates that are due and have not been made, or None.
     """
 
     def __init__(self, stats_window_size: int):
         self.num_timesteps = self.total_timesteps = self.num_timesteps_at_start = 0
         self.episodes = self.n_updates = 0
+        self.due: int | None = None
+        self.round_start: int | None = None
+        self.round_steps = self.round_episodes = 0
         self.remaining = 1.0
         self.start_time = 0
         self.ep_info_buffer: deque[dict[str, Any]] = deque(maxlen=stats_window_size)
         self.ep_success_buffer: deque[bool] = deque(maxlen=stats_window_size)
-        self.start_round(None)
 
     def start(self, timesteps: int, reset: bool) -> None:
         """Starts a run, or continues the last one.
 
         Args:
             timesteps: Environment steps to make.
-            reset: Count from 0, with nothing due.
+            reset: Count from 0.
         """
         self.start_time = time.time_ns()
         if reset:
             self.num_timesteps = self.episodes = 0
+            self.forget_round()
             self.ep_info_buffer.clear()
             self.ep_success_buffer.clear()
-            self.start_round(None)
         self.num_timesteps_at_start = self.num_timesteps
         self.total_timesteps = self.num_timesteps + timesteps
         self.count_steps(0)
 
-    def start_round(self, updates_due: int | None) -> None:
-        """Starts a round, with so many updates due from the last one; None: there were none to make."""
-        self.round_steps = self.round_timesteps = self.round_episodes = 0
-        self.updates_due = updates_due
+    def begin_round(self) -> None:
+        """Begins a round, unless one is under way: it may have been interrupted, or saved, within it."""
+        if self.round_start is None:
+            self.round_start, self.round_steps, self.round_episodes = self.num_timesteps, 0, 0
+
+    def forget_round(self) -> None:
+        """Forgets the round under way and what is due: the next one begins anew."""
+        self.round_start = self.due = None
+        self.round_steps = self.round_episodes = 0
+
+    def end_round(self) -> int:
+        """Ends the round under way; returns the number of environment steps made in it."""
+        assert self.round_start is not None
+        steps, self.round_start = self.num_timesteps - self.round_start, None
+        return steps
 
     def count_steps(self, steps: int) -> None:
         """Counts environment steps made."""
         self.num_timesteps += steps
-        self.round_timesteps += steps
         # The last round may go past the total.
         self.remaining = max(1.0 - self.num_timesteps / self.total_timesteps, 0.0)
 
@@ -119,13 +130,14 @@ class Progress:
             "total_timesteps": self.total_timesteps,
             "episodes": self.episodes,
             "n_updates": self.n_updates,
+            "round": None if self.round_start is None else [self.round_start, self.round_steps, self.round_episodes],
+            "due": self.due,
             "ep_info_buffer": _finite(self.ep_info_buffer),
             "ep_success_buffer": [bool(success) for success in self.ep_success_buffer],
-            "updates_due": self.updates_due,
-        } | {name: getattr(self, name) for name in ROUND}
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Takes back what `state` returned, also what it returned when a round was no part of it.
+        """Takes back what `state` returned.
 
         Raises:
             KeyError: Something is missing.
@@ -134,14 +146,26 @@ class Progress:
         """
         for name in ("num_timesteps", "total_timesteps", "episodes", "n_updates"):
             setattr(self, name, check_integer(name, state[name], 0))
-        due = state.get("updates_due")
-        self.updates_due = None if due is None else check_integer("updates_due", due, 0)
-        for name in ROUND:
-            setattr(self, name, check_integer(name, state.get(name, 0), 0))
+            if getattr(self, name) > LARGEST_COUNT:
+                raise ValueError(f"{name} must be at most {LARGEST_COUNT}, got {state[name]}")
         if self.total_timesteps:
             self.count_steps(0)
+        # Files of before these were kept have neither.
+        if (under_way := state.get("round")) is not None:
+            start, self.round_steps, self.round_episodes = (check_integer("round", count, 0) for count in under_way)
+            if start > self.num_timesteps:
+                raise ValueError(f"round began at step {start}, after step {self.num_timesteps}, which was the last")
+            self.round_start = start
+        if (due := state.get("due")) is not None:
+            self.due = check_integer("due", due, 0, LARGEST_COUNT)
         for episode in state["ep_info_buffer"]:
-            self.ep_info_buffer.append({key: check_range(key, value) for key, value in episode.items()})
+            if not {"r", "l"} <= episode.keys():
+                raise ValueError(f"ep_info_buffer holds an episode of {sorted(episode)}, without r or l")
+            check_integer("l", episode["l"], 0)
+            # What its environment said may be NaN.
+            if not all(type(value) in (int, float) for value in episode.values()):
+                raise TypeError(f"ep_info_buffer must hold numbers, got {episode}")
+            self.ep_info_buffer.append(dict(episode))
         self.ep_success_buffer.extend(bool(success) for success in state["ep_success_buffer"])
 
 

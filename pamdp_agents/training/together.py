@@ -22,6 +22,7 @@ from pamdp_agents.checks import check_integer, check_seeds
 from pamdp_agents.learning.divergence import DivergedError
 from pamdp_agents.learning.joint_learner import JointLearner
 from pamdp_agents.learning.learner import Learner
+from pamdp_agents.training.divergence import diverged
 from pamdp_agents.training.together_checks import check_together, check_unshared, updates_in_a_round
 from pamdp_agents.training.trainee import Trainee
 
@@ -211,10 +212,10 @@ class _Group:
                 agent = self._agents[i]
                 if wrong:
                     errors.append(
-                        f"agent {self._first + i} (seed={agent.seed}): {agent.diverged(self._updates, wrong)}"
+                        f"agent {self._first + i} (seed={agent.seed}): {diverged(agent, self._updates, wrong)}"
                     )
                 else:
                     agent.note_updates([(self._updates, metrics)])
-                    agent.progress.updates_due = None  # its training may not get to it
+                    agent.progress.due = None  # its training may not get to it
             if errors:
                 raise DivergedError("\n".join(errors))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Generator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import gymnasium as gym
 import numpy as np
 
 from pamdp_agents.environments.canonical import CanonicalEnvironments, Step
+from pamdp_agents.experience.replay import ReplayBuffer
 from pamdp_agents.experience.transition import Decision
-from pamdp_agents.learning.divergence import DivergedError
 from pamdp_agents.learning.learner import Learner
 from pamdp_agents.training.progress import Progress
 
@@ -38,12 +38,18 @@ class Trainee(Protocol):
         observation_space: The environment's observation space.
         action_space: The environment's action space.
         seed: The seed it was given, or None.
+        replay_buffer: The transitions it learns from.
+        reward_scale: What their rewards were multiplied by.
+        rate_names: The learning rates among the update's inputs.
     """
 
     progress: Progress
     learner: Learner
     env: Any
     seed: int | None
+    replay_buffer: ReplayBuffer
+    reward_scale: float
+    rate_names: ClassVar[tuple[str, ...]]
 
     observation_space: gym.Space
     action_space: gym.Space
@@ -128,10 +134,6 @@ class Trainee(Protocol):
     @abstractmethod
     def note_updates(self, metrics: list[tuple[int, Any]]) -> None:
         """Takes note of updates made: numbers of them and their mean metrics."""
-
-    @abstractmethod
-    def diverged(self, updates: int, wrong: str) -> DivergedError:
-        """Returns the error that says what of the next so many updates was not finite, and what to look at."""
 
     @abstractmethod
     def forget_weights(self) -> None:

@@ -253,7 +253,7 @@ def test_set_random_seed_repeats_a_run():
     for _ in range(2):
         agent.set_random_seed(9)
         agent.set_parameters(start)
-        agent.replay_buffer.position, agent.replay_buffer.full = 0, False
+        agent.replay_buffer.pos, agent.replay_buffer.full = 0, False
         runs.append(agent.learn(150).get_parameters())
     assert same_parameters(*runs)
 

@@ -106,11 +106,11 @@ def test_it_learns_with_plain_actions_or_says_that_it_does_not_take_them(agent_c
 
 def test_it_takes_an_id_an_environment_or_none_and_one_later(agent_class):
     by_id = make(agent_class, PLATFORM)
-    assert by_id.env.spec.id == PLATFORM
+    assert by_id.env.envs[0].spec.id == PLATFORM
 
     env = gym.make(PLATFORM)
     by_object = make(agent_class, env)
-    assert by_object.env is env
+    assert by_object.env.envs[0] is env
 
     later = make(agent_class, None)
     assert later.env is None

@@ -73,7 +73,7 @@ def test_training_goes_on_bit_for_bit(agent_class, tmp_path, n_envs, together):
     agent.save(tmp_path / "agent", include=["replay_buffer"] if has_buffer and together else None)
     if has_buffer:
         agent.save_replay_buffer(tmp_path / "replay")
-    env = copy.deepcopy(agent.env.envs[0])  # in the middle of episodes
+    env = copy.deepcopy(agent.env if n_envs > 1 else agent.env.envs[0])  # in the middle of episodes
 
     agent.learn(24, reset_num_timesteps=False)
     loaded = agent_class.load(tmp_path / "agent", env=env, force_reset=False)

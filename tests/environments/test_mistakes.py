@@ -277,7 +277,7 @@ def test_set_env_in_a_callback_counts_from_the_next_step():
     callback = Switching(second, at=3)
     agent = MPDQN("MlpPolicy", first, **SMALL).learn(10, callback=callback)
     assert (first.made, second.made, second.t) == (3, 7, 2)
-    assert agent.env is second and callback.locals["env"] is second
+    assert agent.env.envs[0] is callback.locals["env"].envs[0] is second
     assert agent.num_timesteps == len(agent.replay_buffer) == 10
 
 

@@ -1,96 +1,225 @@
-"""The replay buffer: what goes in comes out, the oldest goes first."""
+"""The replay buffer's public side: transitions in the environment's units, stored as training's own, and read back."""
 
+import copy
+from collections import OrderedDict
+from unittest.mock import patch
+
+import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium import spaces
 
-from pamdp_agents.experience.replay import ReplayBuffer
-from pamdp_agents.experience.transition import Transition, TransitionLayout
+from pamdp_agents import MPDQN, PADDPG
+from pamdp_agents.experience import ring
 
+SMALL = {"policy_kwargs": {"net_arch": [8]}, "learning_starts": 5, "batch_size": 4, "buffer_size": 50, "seed": 0}
 
-def filled(n, buffer_size=10, seed=0, at_once=1):
-    """A buffer to which the transitions 0 … n − 1 were added, some at once."""
-    buffer = ReplayBuffer(buffer_size, TransitionLayout(2, 3), np.random.default_rng(seed))
-    for start in range(0, n, at_once):
-        i = np.arange(start, min(start + at_once, n))
-        s, x = np.tile(i, (2, 1)).T, np.tile(0.1 * i, (3, 1)).T
-        buffer.add(Transition(s, i % 4, x, -i, s + 0.5, i % 2 == 0, {}))
-    return buffer
-
-
-def test_a_transition_comes_out_as_it_went_in():
-    batch = filled(1).layout.unpack(filled(1).sample(1, 1)[0])
-    assert [np.ravel(part).tolist() for part in batch[:-1]] == [[0, 0], [0], [0, 0, 0], [0], [0.5, 0.5], [1]]
-
-
-def test_parts_stay_together():
-    buffer = filled(10)
-    batch = buffer.layout.unpack(buffer.sample(2, 50).reshape(100, -1))
-    i = batch.s[:, 0]
-    assert set(i) == set(range(10))
-    np.testing.assert_array_equal(batch.k, i % 4)
-    np.testing.assert_allclose(batch.x, np.tile(0.1 * i, (3, 1)).T, rtol=1e-6)
-    np.testing.assert_array_equal(batch.r, -i)
-    np.testing.assert_array_equal(batch.s2[:, 1], i + 0.5)
-    np.testing.assert_array_equal(batch.discount, i % 2 == 0)
+BOX = spaces.Box(-2, 6, (2,), np.float32)
+NARROW = spaces.Box(1e5, 1e5 + 3, (1,), np.float64)
+OBSERVATIONS = {
+    "box": BOX,
+    "unbounded": spaces.Box(-np.inf, np.inf, (2, 3), np.float64),
+    "image": spaces.Box(0, 255, (4, 4, 1), np.uint8),
+    "one point": spaces.Box(3, 3, (2,), np.float32),
+    "discrete": spaces.Discrete(4, start=2),
+    "multi": spaces.MultiDiscrete([3, 4], start=[1, 0]),
+    "binary": spaces.MultiBinary(3),
+    "dict": spaces.Dict({"a": BOX, "b": spaces.Tuple((spaces.Discrete(3), spaces.MultiBinary((2, 2))))}),
+    "tuple": spaces.Tuple((BOX, spaces.Discrete(3))),
+}
+ACTIONS = {
+    "tuple": spaces.Tuple((spaces.Discrete(2, start=5), spaces.Tuple((BOX, NARROW)))),
+    "flat": spaces.Tuple((spaces.Discrete(2), BOX, spaces.Box(0, 9, (1,), np.int64))),
+    "dict": spaces.Dict(OrderedDict(kind=spaces.Discrete(2), x0=BOX, x1=NARROW)),
+    "one of": spaces.OneOf((BOX, NARROW, spaces.Discrete(1))),
+    "box": spaces.Box(-1, 1, (2, 2), np.float32),
+    "discrete": spaces.Discrete(3, start=1),
+}
 
 
-def test_the_oldest_go_when_it_is_full():
-    buffer = filled(13)
-    assert len(buffer) == 10
-    assert set(buffer.sample(1, 500)[0, :, 0]) == set(range(3, 13))
+class Sampled(gym.Env):
+    """Random observations, and rewards that count the steps."""
+
+    def __init__(self, observation_space=BOX, action_space=ACTIONS["tuple"]):
+        self.observation_space, self.action_space = copy.deepcopy((observation_space, action_space))
+        self.observation_space.seed(0)
+        self.action_space.seed(0)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        self.steps += 1
+        return self.observation_space.sample(), float(self.steps), self.steps == 3, False, {}
 
 
-@pytest.mark.parametrize("at_once", [3, 10, 25])
-def test_adding_many_at_once_is_adding_one_after_the_other(at_once):
-    for n in (7, 10, 30):
-        one_by_one, together = filled(n), filled(n, at_once=at_once)
-        np.testing.assert_array_equal(together.rows, one_by_one.rows)
-        assert (together.position, together.full) == (one_by_one.position, one_by_one.full)
+def transitions(env, n):
+    """Returns n random transitions, as the arguments of `add` for one each."""
+    observe, act = env.observation_space.sample, env.action_space.sample
+    return [(observe(), observe(), act(), float(i), i % 3 == 2, {"TimeLimit.truncated": i == 5}) for i in range(n)]
 
 
-def test_only_stored_transitions_are_sampled():
-    assert set(filled(3).sample(4, 100)[:, :, 0].ravel()) == {0, 1, 2}
+def assert_same(one, other, space):
+    """Checks that two elements of a space are the same, its floats as far as scaled float32 goes."""
+    if isinstance(space, spaces.Tuple | spaces.Dict):
+        for key in range(len(space)) if isinstance(space, spaces.Tuple) else space:
+            assert_same(one[key], other[key], space[key])
+    elif isinstance(space, spaces.OneOf):
+        assert one[0] == other[0]
+        assert_same(one[1], other[1], space.spaces[one[0]])
+    else:
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+        assert np.asarray(one).dtype.kind == np.asarray(other).dtype.kind
 
 
-def test_the_same_seed_draws_the_same_samples():
-    np.testing.assert_array_equal(filled(10, seed=1).sample(2, 5), filled(10, seed=1).sample(2, 5))
-    assert np.any(filled(10, seed=1).sample(2, 5) != filled(10, seed=2).sample(2, 5))
+def element(space, stacked, i):
+    """Returns one of n stacked observations."""
+    if isinstance(space, spaces.Tuple):
+        return tuple(element(part, column, i) for part, column in zip(space, stacked, strict=True))
+    if isinstance(space, spaces.Dict):
+        return {key: element(part, stacked[key], i) for key, part in space.items()}
+    return stacked[i]
 
 
-@pytest.mark.parametrize("n", [0, 4, 10, 13])
-def test_a_restored_buffer_is_the_same(n):
-    saved, restored = filled(n), filled(0)
-    restored.restore(saved.state(), 4)
-    assert (len(restored), restored.position, restored.full) == (len(saved), saved.position, saved.full)
-    np.testing.assert_array_equal(restored.rows, saved.rows)
+@pytest.mark.parametrize(
+    "observations, actions",
+    [(name, "tuple") for name in OBSERVATIONS] + [("box", name) for name in ACTIONS if name != "tuple"],
+)
+def test_what_is_added_is_read_back_in_the_environments_units(observations, actions):
+    env = Sampled(OBSERVATIONS[observations], ACTIONS[actions])
+    policy = "MultiInputPolicy" if observations == "dict" else "MlpPolicy"
+    buffer = MPDQN(policy, env, reward_scale=0.5, **SMALL).replay_buffer
+    given = transitions(env, 7)
+    for obs, after, action, reward, done, info in given[:4]:  # one by one, as a batch of one, and together
+        buffer.add(obs, after, action, reward, done, info)
+    columns = list(zip(*given[4:], strict=True))
+    buffer.add(*(list(column) for column in columns[:3]), *map(np.array, columns[3:5]), list(columns[5]))
+    assert (buffer.size(), len(buffer), buffer.pos, buffer.full) == (7, 7, 7, False)
+    for i, (obs, after, action, reward, _, _) in enumerate(given):
+        assert_same(element(env.observation_space, buffer.observations, i), obs, env.observation_space)
+        assert_same(element(env.observation_space, buffer.next_observations, i), after, env.observation_space)
+        assert_same(buffer.actions[i], action, env.action_space)
+        assert env.action_space.contains(buffer.actions[i])
+        assert buffer.rewards[i] == reward
+    assert buffer.dones.tolist() == [0, 0, 1, 0, 0, 0, 0]  # the second end was a time limit's
 
 
-def test_a_buffer_of_other_spaces_or_size_is_refused():
-    other = ReplayBuffer(10, TransitionLayout(3, 3), np.random.default_rng(0))
-    with pytest.raises(ValueError, match="other observation or action spaces"):
-        other.restore(filled(3).state(), 4)
-    for change in ({"position": np.array(1)}, {"s2": np.full((3, 2), np.nan, "f")}):
-        with pytest.raises(ValueError, match="does not fit"):
-            filled(0).restore(filled(3).state() | change, 4)
-    with pytest.raises(ValueError, match="buffer_size=5"):
-        filled(0, buffer_size=5).restore(filled(8).state(), 4)
-    buffer = filled(2)
-    with pytest.raises(ValueError, match=r"discrete actions that are not in 0\.\.2"):
-        buffer.restore(filled(8).state(), 3)
-    np.testing.assert_array_equal(buffer.rows, filled(2).rows)  # as it was
+@pytest.mark.parametrize("agent", [MPDQN, PADDPG])
+def test_what_is_added_trains_as_what_was_lived(agent):
+    env = Sampled()
+    lived = agent("MlpPolicy", env, reward_scale=0.5, **SMALL).learn(9)
+    buffer = lived.replay_buffer
+    other = agent("MlpPolicy", Sampled(), reward_scale=0.5, **SMALL)
+    other.replay_buffer.add(
+        buffer.observations, buffer.next_observations, buffer.actions, buffer.rewards, buffer.dones, [{}] * 9
+    )
+    layout = buffer.layout
+    parts = slice(0, layout.places["discount"].stop)
+    np.testing.assert_allclose(other.replay_buffer.rows[:9, parts], buffer.rows[:9, parts], atol=1e-6)
+    if agent is PADDPG:  # scores that mean the same action
+        scores = other.replay_buffer.rows[:9, layout.places["scores"]]
+        np.testing.assert_array_equal(scores.argmax(1), buffer.rows[:9, layout.places["k"].start])
+    other.learn(20, reset_num_timesteps=False)
+    assert other._n_updates == 15
+    assert all(np.isfinite(weights).all() for weights in other.flat_weights().values())
 
 
-def test_a_buffer_of_an_agent_that_stores_more_or_less_is_refused():
-    more = ReplayBuffer(10, TransitionLayout(2, 3, {"scores": 4}), np.random.default_rng(0))
-    for own, other in ((more, filled(3)), (filled(3), more)):
-        with pytest.raises(ValueError, match="or by another agent"):
-            own.restore(other.state(), 4)
+def test_actions_of_vector_environments_are_taken_as_they_stack_them():
+    env = Sampled()
+    buffer = MPDQN("MlpPolicy", env, **SMALL).replay_buffer
+    given = [env.action_space.sample() for _ in range(3)]
+    stacked = (
+        np.array([k for k, _ in given]),
+        tuple(np.stack([boxes[i] for _, boxes in given]) for i in range(2)),
+    )
+    observations = np.zeros((3, 2), "f")
+    buffer.add(observations, observations, stacked, np.zeros(3), np.zeros(3, bool), [{}] * 3)
+    for own, other in zip(buffer.actions, given, strict=True):
+        assert_same(own, other, env.action_space)
 
 
-def test_a_buffer_saved_with_whole_rows_and_terminated_is_read():
-    saved = filled(7)
-    rows = saved.rows[:7].copy()
-    rows[:, -1] = 1 - rows[:, -1]
-    restored = filled(0)
-    restored.restore({"rows": rows, "position": np.array(7), "full": np.array(False)}, 4)
-    np.testing.assert_array_equal(restored.rows, saved.rows)
+WRONG = {
+    "obs": [np.zeros((1, 3)), np.full((1, 2), np.nan), np.full((1, 2), 1e40), "x", None],
+    "next_obs": [np.zeros(2), np.zeros((2, 2)), np.full((1, 2), np.inf)],
+    "action": [
+        [(9, (np.zeros(2), np.full(1, 1e5)))],
+        [(5, (np.full(2, 7.0), np.full(1, 1e5)))],
+        [(5, (np.full(2, np.nan), np.full(1, 1e5)))],
+        [],
+        5,
+        None,
+        [None],
+        (np.array([5]), (np.zeros((2, 2)), np.full((1, 1), 1e5))),
+    ],
+    "reward": [np.zeros(2), np.array([np.nan]), np.array([1e39]), ["1"], np.zeros((1, 1)), [None], [[1], [2, 3]]],
+    "done": [np.zeros(2), [2], ["False"], [np.nan], None],
+    "infos": [[], [{}, {}], {}, [None], None],
+}
+
+
+@pytest.mark.parametrize(
+    "name, value", [pytest.param(name, v, id=f"{name}-{i}") for name, vs in WRONG.items() for i, v in enumerate(vs)]
+)
+def test_what_does_not_fit_is_refused_by_its_name_and_nothing_is_stored(name, value):
+    buffer = MPDQN("MlpPolicy", Sampled(), **SMALL).replay_buffer
+    right = {
+        "obs": np.zeros((1, 2)),
+        "next_obs": np.zeros((1, 2)),
+        "action": [(5, (np.zeros(2), np.full(1, 1e5)))],
+        "reward": np.zeros(1),
+        "done": np.zeros(1, bool),
+        "infos": [{}],
+    }
+    with pytest.raises((ValueError, TypeError), match=f"^{name}"):
+        buffer.add(**right | {name: value})
+    assert len(buffer) == 0
+    buffer.add(**right)
+    assert len(buffer) == 1
+
+
+def test_samples_are_of_what_is_stored_and_do_not_change_training():
+    agents = [MPDQN("MlpPolicy", Sampled(), **SMALL).learn(10) for _ in range(2)]
+    samples = agents[0].replay_buffer.sample(30)
+    assert samples.observations.shape == (30, 2) and len(samples.actions) == 30
+    assert samples.rewards.shape == samples.dones.shape == (30, 1)
+    assert set(samples.rewards.ravel().tolist()) == {1, 2, 3}
+    np.testing.assert_array_equal(samples.dones, samples.rewards == 3)
+    for agent in agents:
+        agent.learn(20, reset_num_timesteps=False)
+    np.testing.assert_array_equal(*(agent.replay_buffer.rows for agent in agents))
+    with pytest.raises(ValueError, match="batch_size"):
+        agents[0].replay_buffer.sample(0)
+    agents[0].replay_buffer.reset()
+    assert (len(agents[0].replay_buffer), agents[0].replay_buffer.pos) == (0, 0)
+    with pytest.raises(ValueError, match="empty"):
+        agents[0].replay_buffer.sample(1)
+
+
+def test_extend_adds_one_after_the_other_and_the_oldest_go():
+    env = Sampled()
+    buffer = MPDQN("MlpPolicy", env, **SMALL | {"buffer_size": 5}).replay_buffer
+    buffer.extend(*zip(*transitions(env, 7), strict=True))
+    assert (buffer.full, buffer.pos, buffer.size(), buffer.buffer_size, buffer.n_envs) == (True, 2, 5, 5, 1)
+    assert buffer.rewards.tolist() == [5, 6, 2, 3, 4]
+
+
+def test_it_knows_the_number_of_environments():
+    agent = MPDQN("MlpPolicy", gym.vector.SyncVectorEnv([Sampled] * 3), **SMALL)
+    assert agent.replay_buffer.n_envs == 3
+    agent.set_env(Sampled())
+    assert agent.replay_buffer.n_envs == 1
+
+
+def test_a_buffer_larger_than_what_is_available_warns():
+    with (
+        patch.object(ring, "available_memory", lambda: 1000),
+        pytest.warns(UserWarning, match=r"buffer_size=50 .* GB of memory .* are available"),
+    ):
+        MPDQN("MlpPolicy", Sampled(), **SMALL)
+
+
+def test_what_is_available_is_told():
+    available = ring.available_memory()
+    assert available is None or 0 < available < 2**60

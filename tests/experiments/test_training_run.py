@@ -118,7 +118,7 @@ def test_what_was_learned_is_kept_when_training_ends_early(
         ({"seeds": ()}, ValueError, r"seeds must hold at least one seed, got none"),
         ({"seeds": (1, 1)}, ValueError, r"seeds must all be different, got \[1, 1\]"),
         ({"seeds": 3}, TypeError, r"seeds must be several integers, such as .*, got 3"),
-        ({"seeds": (-1,)}, ValueError, "each of seeds must be an integer of at least 0, got -1"),
+        ({"seeds": (-1,)}, ValueError, "each of seeds must be an integer of at least 0 and .*, got -1"),
         ({"n_timesteps": 0}, ValueError, "n_timesteps must be an integer of at least 1, got 0"),
         ({"n_envs": "2"}, TypeError, "n_envs must be an integer of at least 1, got '2'"),
         ({"eval_freq": -1}, ValueError, "eval_freq must be an integer of at least 0, got -1"),

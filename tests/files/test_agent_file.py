@@ -290,7 +290,7 @@ def test_numbers_that_are_not_finite_are_refused(saved, name):
     "name, value",
     [
         ("pending_resets", np.zeros(1)),
-        ("last_observation", np.zeros((1, 9), complex)),
+        ("last_observation", np.zeros((1, 9), np.float64)),
         ("episode_returns", np.zeros(1, int)),
         ("episode_lengths", np.array([-1])),
         ("last_stored_observation", np.zeros((2, 9), "f")),
@@ -311,10 +311,10 @@ def test_where_the_environments_stand_is_checked(saved, name, value):
 
 
 def test_what_the_caller_gives_is_not_blamed_on_the_file(saved):
-    with pytest.raises(ValueError, match="tau must be a finite number above 0 and at most 1, got 7") as caught:
+    with pytest.raises(ValueError, match="tau must be a finite number at least 0 and at most 1, got 7") as caught:
         MPDQN.load(saved, tau=7)
     assert not isinstance(caught.value, SavedFileError)
-    with pytest.raises(TypeError, match="path must be a path or a file open for reading"):
+    with pytest.raises(TypeError, match="path must be a path or a binary file that is open"):
         MPDQN.load(b"abc")
 
 
@@ -416,7 +416,9 @@ def test_paths_and_keras_objects_need_no_trust(tmp_path):
     )
     agent.save(tmp_path / "agent")
     loaded = MPDQN.load(tmp_path / "agent")
-    assert loaded.tensorboard_log == str(tmp_path / "logs")
+    assert loaded.tensorboard_log is None  # a file does not say where to write
+    again = MPDQN.load(tmp_path / "agent", tensorboard_log=tmp_path / "logs")
+    assert again.tensorboard_log == str(tmp_path / "logs")
     assert loaded.policy_kwargs["q_output_initializer"]["config"] == {"mean": 0.0, "stddev": 0.5, "seed": 3}
 
 

@@ -344,6 +344,42 @@ def test_a_folder_that_is_no_export_is_not_replaced(agent, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "work"]
 
 
+@pytest.mark.parametrize("format", ["saved_model", "tflite", "onnx"])
+@pytest.mark.parametrize("name", ["valve_v1.2", "notes.txt", "agent.zip"])
+def test_nothing_but_an_export_of_the_same_format_is_replaced(agent, tmp_path, format, name):
+    agent.save(tmp_path / "valve_v1.2")
+    agent.save(tmp_path / "agent")
+    (tmp_path / "notes.txt").write_text("measured by hand")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    if name == "valve_v1.2":  # no name with a dot has a suffix
+        agent.export(tmp_path / name, format=format)
+        agent.export(tmp_path / name, format=format)
+    else:
+        with pytest.raises(FileExistsError, match=f"{name} is in the way"):
+            agent.export(tmp_path / name, format=format)
+    assert before.items() <= {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}.items()
+
+
+def test_one_format_does_not_replace_another_nor_a_model_of_somebody_else(agent, tmp_path):
+    for format, other in (("tflite", "onnx"), ("onnx", "tflite"), ("saved_model", "onnx")):
+        agent.export(tmp_path / format / "policy.model", format=format)
+        with pytest.raises(FileExistsError, match="is in the way"):
+            agent.export(tmp_path / format / "policy.model", format=other)
+    (tmp_path / "model.tflite").write_bytes(b"\0\0\0\0TFL3 a model of somebody else")
+    with pytest.raises(FileExistsError, match="is in the way"):
+        agent.export(tmp_path / "model", format="tflite")
+
+
+@pytest.mark.parametrize("file", ["notes.txt", "variables/mine.npy", "assets.extra/mine.json", "assets/words.txt"])
+def test_a_users_file_in_an_exported_folder_is_not_deleted(agent, tmp_path, file):
+    agent.export(tmp_path / "policy")
+    agent.export(tmp_path / "policy")
+    (tmp_path / "policy" / file).write_text("mine")
+    with pytest.raises(FileExistsError, match=f"{file} is in the way"):
+        agent.export(tmp_path / "policy")
+    assert (tmp_path / "policy" / file).read_text() == "mine"
+
+
 def test_a_suffix_of_ones_own_is_kept(agent, tmp_path):
     agent.export(tmp_path / "policy.lite", format="tflite")
     assert [path.name for path in tmp_path.iterdir()] == ["policy.lite"]

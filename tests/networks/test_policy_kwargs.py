@@ -43,7 +43,7 @@ def test_a_linear_network_learns_acts_alike_in_numpy_and_tensorflow_and_comes_ba
 def test_a_linear_multi_pass_network_gives_each_action_its_own_parameters_only():
     q = make({"net_arch": []}).networks["q"]
     flat, rng = tf.constant(q.initial()), np.random.default_rng(0)
-    sizes = q.model.parameter_sizes
+    sizes = q.model.owners.sizes
     observation, x = (tf.constant(rng.uniform(-1, 1, (3, n)), tf.float32) for n in (q.model.n_features, sum(sizes)))
     values, owner = q(flat, observation, x), np.repeat(np.arange(len(sizes)), sizes)
     for k in range(len(sizes)):

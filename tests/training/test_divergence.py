@@ -73,7 +73,7 @@ def test_training_stops_and_the_agent_is_as_before(case, agent_class, discrete, 
     loaded.replay_buffer.rows[:, loaded.row.places["r"]] = 1.0
     loaded.reward_scale = 1.0
     loaded.set_env(Paying(1.0, discrete=discrete))
-    due = loaded.progress.updates_due
+    due = loaded.progress.due
     assert due == 1
     loaded.learn(10, reset_num_timesteps=False)
     assert loaded._n_updates == made + due + 10
@@ -115,7 +115,7 @@ def test_a_file_of_weights_that_are_not_finite_is_called_diverged(tmp_path):
     networks.networks["q"].weights[0] = np.nan
     agent.learner.load(networks)
     agent.save(tmp_path / "agent")
-    with pytest.raises(SavedFileError, match=r"not finite, q:.*diverged"):
+    with pytest.raises(SavedFileError, match="training has diverged"):
         PDQN.load(tmp_path / "agent")
 
 

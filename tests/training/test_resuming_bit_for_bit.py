@@ -193,10 +193,10 @@ def test_what_was_due_when_an_update_was_interrupted_is_made(setting):
     with pytest.raises(KeyboardInterrupt):
         agent.learn(30, reset_num_timesteps=False)
     np.testing.assert_array_equal(np.array(agent.learner.state), before)
-    due, steps = agent.progress.updates_due, agent.num_timesteps
+    due, steps = agent.progress.due, agent.num_timesteps
     assert agent._n_updates == made and due >= 1
     agent.learn(30, reset_num_timesteps=False)
-    assert agent.progress.updates_due is None
+    assert agent.progress.due is None
     # In both settings as many updates as environment steps.
     assert agent._n_updates - made == due + agent.num_timesteps - steps
 
@@ -221,7 +221,7 @@ def test_an_error_of_an_environment_loses_no_update_that_was_due():
         agent.learn(40, reset_num_timesteps=False)
     assert (agent.num_timesteps, agent._n_updates, agent.progress.round_steps) == (26, 24, 2)
     agent.learn(2, reset_num_timesteps=False)  # in a new episode, half a round goes on
-    assert (agent.num_timesteps, agent._n_updates, agent.progress.round_steps) == (28, 28, 0)
+    assert (agent.num_timesteps, agent._n_updates, agent.progress.round_start) == (28, 28, None)
 
 
 def half_way(**changes):
@@ -254,17 +254,10 @@ def test_without_its_transitions_nothing_is_due(tmp_path):
 
 
 def test_progress_that_was_saved_without_its_round_begins_one():
-    agent = half_way()
-    state = agent.progress.state()
-    old = {name: value for name, value in state.items() if name != "updates_due" and not name.startswith("round_")}
+    state = half_way().progress.state()
     fresh = make((PDQN, one, {}))
-    fresh.progress.restore(old)
-    assert fresh.progress.state() == state | {
-        "round_steps": 0, "round_timesteps": 0, "round_episodes": 0, "updates_due": None
-    }  # fmt: skip
-    for name, value in (("updates_due", -1), ("round_steps", "2"), ("round_timesteps", 1.5)):
-        with pytest.raises((TypeError, ValueError), match=name):
-            fresh.progress.restore(state | {name: value})
+    fresh.progress.restore({name: value for name, value in state.items() if name not in ("round", "due")})
+    assert fresh.progress.state() == state | {"round": None, "due": None}
 
 
 def test_weights_given_between_two_calls_decide_at_once():
@@ -297,6 +290,7 @@ def test_agents_trained_together_make_what_was_due_under_other_settings():
     for agent in agents:
         agent.learn(50, callback=lambda found, _: found["self"].num_timesteps < 24, reset_num_timesteps=False)
         agent.gradient_steps, agent.train_freq = 1, 1
-        agent.progress.start_round(4)
+        agent.progress.forget_round()
+        agent.progress.due = 4
     train_together(agents, 3, reset_num_timesteps=False)
     assert [(agent.num_timesteps, agent._n_updates) for agent in agents] == [(27, 27)] * 2

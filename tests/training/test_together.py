@@ -287,8 +287,16 @@ def test_the_progress_bar_counts_the_steps_of_all_agents(capsys):
     [
         ({"seeds": []}, ValueError, "at least one seed"),
         ({"seeds": 4}, TypeError, r"several integers, such as range\(4\).*got 4"),
-        ({"seeds": [0, -1]}, ValueError, "each of seeds must be an integer of at least 0, got -1"),
-        ({"seeds": [0, None]}, TypeError, "each of seeds must be an integer of at least 0, got None"),
+        (
+            {"seeds": [0, -1]},
+            ValueError,
+            "each of seeds must be an integer of at least 0 and .*, got -1",
+        ),
+        (
+            {"seeds": [0, None]},
+            TypeError,
+            "each of seeds must be an integer of at least 0 and .*, got None",
+        ),
         ({"seeds": [3, 3]}, ValueError, r"all be different, got \[3, 3\]"),
         ({"seed": 3}, TypeError, "takes seeds.*got seed=3"),
         ({"env": Target()}, TypeError, "id or a function that makes one.*Target"),

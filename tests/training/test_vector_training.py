@@ -251,7 +251,7 @@ def test_an_interrupted_training_leaves_an_agent_that_saves_and_goes_on(where, t
 
     class Ending(BaseCallback):
         def _on_step(self):
-            self.model.env.interrupt("callback")
+            self.model.env.envs[0].interrupt("callback")
             return True
 
         def _on_training_end(self):
