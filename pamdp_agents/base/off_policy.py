@@ -12,7 +12,7 @@ import numpy as np
 from pamdp_agents import exploration, schedules
 from pamdp_agents.base.agent import Agent
 from pamdp_agents.base.policy import GreedyPolicy, Networks
-from pamdp_agents.base.replay_settings import ReplaySettings
+from pamdp_agents.base.replay_settings import ReplaySettings, as_round, check_n_envs
 from pamdp_agents.base.settings import Kind, integer, number, optional, schedule, setting
 from pamdp_agents.checks import check_range
 from pamdp_agents.environments.adapter import Environment
@@ -113,7 +113,7 @@ class OffPolicyAgent(Agent, ReplaySettings):
         if recompiles and self.learner.joined:
             raise AttributeError(f"{name} cannot change while agents are trained together")
         if name == "train_freq":
-            self._check_n_envs(self.n_envs, value)
+            check_n_envs(self.n_envs, value)
         super().change_setting(name, value)
         if recompiles:
             self.learner.forget_compiled()
@@ -193,7 +193,7 @@ class OffPolicyAgent(Agent, ReplaySettings):
     @property
     def round(self) -> Round:
         """How much is collected between two rounds of updates: `train_freq`."""
-        return Round(*self.train_freq) if isinstance(self.train_freq, tuple) else Round(self.train_freq, "step")
+        return as_round(self.train_freq)
 
     def unshared(self) -> dict[str, Any]:
         """Returns what has a state and must not be another agent's, by what it is."""
@@ -270,19 +270,27 @@ class OffPolicyAgent(Agent, ReplaySettings):
         metrics = []
         for size in sizes:
             means, _ = self.learner.train(self.sample(size), inputs, (base, first), most)
+            self._count_updates(size)
             metrics.append((size, means))
             first += size
-        self.note_updates(metrics)
+        self._note_metrics(metrics)
 
-    def note_updates(self, metrics: list[tuple[int, Any]]) -> None:
-        """Takes note of updates made: numbers of them and their mean metrics."""
+    def note_updates(self, updates: int, metrics: Any) -> None:
+        """Takes note of updates made elsewhere: their number and mean metrics."""
+        self._count_updates(updates)
+        self._note_metrics([(updates, metrics)])
+
+    def _count_updates(self, updates: int) -> None:
+        self.progress.count_updates(updates)
+        self.forget_weights()
+
+    def _note_metrics(self, metrics: list[tuple[int, Any]]) -> None:
+        """Takes note of what a round's updates gave: numbers of them and their mean metrics."""
         if not self._saw_observations and len(self.replay_buffer) >= ENOUGH:
             self._saw_observations = True
             stored = self.replay_buffer.rows[: min(len(self.replay_buffer), MOST), self.row.places["s"]]
             warn_of_unseen(self.observation_transform, stored)
         self._metrics = metrics
-        self.progress.n_updates += sum(updates for updates, _ in metrics)
-        self.forget_weights()
         if not isinstance(self.logger, Logger):  # another library's, which does not ask when it is read
             self.record_news(self.logger)
 
@@ -309,13 +317,8 @@ class OffPolicyAgent(Agent, ReplaySettings):
     def _noise(self) -> ParameterNoise:
         return exploration.get(self.action_noise)
 
-    def _check_n_envs(self, n_envs: int, train_freq: Any = None) -> None:
-        train_freq = train_freq or self.train_freq
-        if n_envs > 1 and isinstance(train_freq, tuple) and train_freq[1] == "episode":
-            raise ValueError(
-                f"train_freq={train_freq} counts episodes, which needs one environment, but env has {n_envs}: "
-                f'count steps, for example train_freq=(1, "step")'
-            )
+    def _check_n_envs(self, n_envs: int) -> None:
+        check_n_envs(n_envs, self.train_freq)
 
     def _most_updates(self) -> int | None:
         """Returns how many updates one call makes at most, where their number varies from round to round; else None."""

@@ -196,4 +196,4 @@ class _Group:
     def _finish(self) -> None:
         if self._learner:
             for i, metrics in self._learner.finish():
-                self._agents[i].note_updates([(self._updates, metrics)])
+                self._agents[i].note_updates(self._updates, metrics)

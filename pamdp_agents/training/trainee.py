@@ -115,8 +115,8 @@ class Trainee(Protocol):
         """Returns the seed of the next update."""
 
     @abstractmethod
-    def note_updates(self, metrics: list[tuple[int, Any]]) -> None:
-        """Takes note of updates made: numbers of them and their mean metrics."""
+    def note_updates(self, updates: int, metrics: Any) -> None:
+        """Takes note of updates made elsewhere: their number and mean metrics."""
 
     @abstractmethod
     def forget_weights(self) -> None:
