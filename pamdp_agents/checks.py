@@ -92,6 +92,27 @@ def check_mapping(name: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
+def drop_neutral(arguments: Mapping[str, Any], neutral: Mapping[str, tuple[Any, str]], whose: str) -> dict[str, Any]:
+    """Returns arguments without those of another library's that ask for nothing.
+
+    Args:
+        arguments: The arguments, by name.
+        neutral: For each such argument the value at which it asks for nothing, as None does too; and how it is here.
+        whose: What takes the arguments, for error messages.
+
+    Raises:
+        ValueError: One of them asks for something.
+    """
+    for name in arguments.keys() & neutral.keys():
+        nothing, how_it_is = neutral[name]
+        if arguments[name] not in (nothing, None):
+            raise ValueError(
+                f"{whose} takes {name}={nothing!r} only, which asks for nothing; {name} is {arguments[name]!r}: "
+                f"{how_it_is}"
+            )
+    return {name: value for name, value in arguments.items() if name not in neutral}
+
+
 def check_path(name: str, value: Any) -> str:
     """Returns a path as text after checking that it is one.
 

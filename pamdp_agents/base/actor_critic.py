@@ -148,7 +148,7 @@ class ActorCriticAgent(OffPolicyAgent):
         gradient, critic_losses, td_error, prediction = self._critic_gradient(
             q.weights, batch, self.target(state, batch, call)
         )
-        settings = Adam.read((self.policy_kwargs or {}).get("optimizer_kwargs"))
+        settings = Adam(**(self.policy_kwargs or {}).get("optimizer_kwargs", {}))
         q = adam(q, self._clipped(gradient, call), call.inputs["learning_rate"], settings)
         gradient, actor_losses, changed, at_bound = self._actor_gradient(
             actor.weights, q.weights, batch, td_error, call

@@ -26,6 +26,7 @@ from pamdp_agents.learning.learner import SEEDS
 from pamdp_agents.logger import Logger, configure, configure_run
 from pamdp_agents.networks.keras_settings import check_tensorflow
 from pamdp_agents.presets import pretrained, tuned
+from pamdp_agents.training.divergence import make_updates
 from pamdp_agents.training.loop import Training
 from pamdp_agents.training.trainee import Trainee
 
@@ -243,7 +244,7 @@ class Agent(Saved, Trainee):
         )
         with contextlib.closing(rounds):
             for updates in rounds:
-                self.train(updates)
+                make_updates(self, updates)
         return self
 
     def start_learning(

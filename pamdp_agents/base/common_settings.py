@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pamdp_agents.base import sb3_arguments
+from pamdp_agents.base.sb3_arguments import NEUTRAL
 from pamdp_agents.base.settings import HasSettings, Kind, choice, integer, optional, path, setting
-from pamdp_agents.checks import LARGEST_SEED, check_bool
+from pamdp_agents.checks import LARGEST_SEED, check_bool, drop_neutral
 from pamdp_agents.environments.adapter import Environment
 from pamdp_agents.networks import features
 from pamdp_agents.networks.policy_kwargs import read_policy_kwargs, serialize_policy_kwargs
@@ -35,10 +35,8 @@ class AgentArguments(HasSettings, kw_only=False):
         Raises:
             ValueError: One of Stable-Baselines3's asks for something.
         """
-        declared = cls.declared_settings
-        own = {name: value for name, value in arguments.items() if name in declared}
-        others = {name: value for name, value in arguments.items() if name not in declared}
-        return own | sb3_arguments.drop_neutral(cls.__name__, others)
+        no_settings = {name: row for name, row in NEUTRAL.items() if name not in cls.declared_settings}
+        return drop_neutral(arguments, no_settings, cls.__name__)
 
 
 class CommonSettings(AgentArguments, kw_only=False):

@@ -9,11 +9,12 @@ from typing import IO, Any
 
 import numpy as np
 
-from pamdp_agents import exploration, schedules
+from pamdp_agents import schedules
 from pamdp_agents.base.agent import Agent
+from pamdp_agents.base.exploration_settings import ExplorationSettings
 from pamdp_agents.base.policy import GreedyPolicy, Networks
-from pamdp_agents.base.replay_settings import ReplaySettings
-from pamdp_agents.base.settings import Kind, integer, number, optional, schedule, setting
+from pamdp_agents.base.replay_settings import ReplaySettings, as_round, check_n_envs
+from pamdp_agents.base.settings import number, setting
 from pamdp_agents.checks import check_range
 from pamdp_agents.environments.adapter import Environment
 from pamdp_agents.environments.canonical import Step
@@ -21,7 +22,6 @@ from pamdp_agents.experience.replay import ReplayBuffer
 from pamdp_agents.experience.ring import select
 from pamdp_agents.experience.transition import Decision, Transition, TransitionLayout
 from pamdp_agents.exploration.epsilon_greedy import EpsilonGreedy
-from pamdp_agents.exploration.noise import ParameterNoise
 from pamdp_agents.files.archive import SavedFileError, npz_bytes, read_npz
 from pamdp_agents.files.streams import read_content, write_content
 from pamdp_agents.learning.learner import Learner
@@ -30,14 +30,13 @@ from pamdp_agents.logger import Logger
 from pamdp_agents.networks.models import FlatNetwork
 from pamdp_agents.schedules import Schedule
 from pamdp_agents.spaces.observed_ranges import ENOUGH, MOST, warn_of_unseen
-from pamdp_agents.training.divergence import all_or_none
 from pamdp_agents.training.trainee import Round
 
 MOST_UPDATES = 64  # in one call, where their number varies: that many batches are copied, whatever the number
 MOST_NUMBERS = 1_000_000  # in these batches: images are large
 
 
-class OffPolicyAgent(Agent, ReplaySettings):
+class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
     """An agent that learns from a replay buffer and explores with ε-greedy actions and parameter noise.
 
     A subclass says what its networks, its decisions and its update are.
@@ -50,37 +49,6 @@ class OffPolicyAgent(Agent, ReplaySettings):
         replay_buffer: The stored transitions.
     """
 
-    exploration_initial_eps: float = setting(
-        default=1.0, text="ε at the start.", kind=number(at_least=0, to=1), change="acts"
-    )
-    exploration_final_eps: float = setting(
-        default=0.01, text="ε at the end of its linear fall.", kind=number(at_least=0, to=1), change="acts"
-    )
-    exploration_fraction: float = setting(
-        default=0.1,
-        text="Fraction of `total_timesteps` over which ε falls, in (0, 1].",
-        kind=number(above=0, to=1),
-        change="acts",
-    )
-    exploration_episodes: int | None = setting(
-        default=None,
-        text="If given, ε falls over this many episodes instead.",
-        kind=optional(integer(1)),
-        change="acts",
-    )
-    exploration_schedule: Schedule | None = setting(
-        default=None,
-        text="If given, ε as a function of the progress that remains, in place of the four above.",
-        kind=optional(schedule(to=1)),
-        change="acts",
-    )
-    action_noise: str | dict[str, Any] | ParameterNoise | None = setting(
-        default="uniform",
-        text="""`"uniform"`, `"gaussian"`, `"ornstein_uhlenbeck"`, a configuration, an object, or None for none; see
-        `pamdp_agents.exploration`.""",
-        kind=Kind(lambda name, value: exploration.get(value), exploration.serialize),
-        change="acts",
-    )
     reward_scale: float = setting(
         default=1.0, text="What rewards are multiplied by before they are stored.", kind=number(above=0), change="acts"
     )
@@ -114,7 +82,7 @@ class OffPolicyAgent(Agent, ReplaySettings):
         if recompiles and self.learner.joined:
             raise AttributeError(f"{name} cannot change while agents are trained together")
         if name == "train_freq":
-            self._check_n_envs(self.n_envs, value)
+            check_n_envs(self.n_envs, value)
         super().change_setting(name, value)
         if recompiles:
             self.learner.forget_compiled()
@@ -149,7 +117,7 @@ class OffPolicyAgent(Agent, ReplaySettings):
         self.learner = Learner(self.networks, {"update": rule}, device=self._tf_device)
         self.acting = GreedyPolicy(self.act, self.networks, self.learner, n_observations)
         self.explorer = EpsilonGreedy(space.mask, self.draw)
-        self.explorer.make_noises(self._noise, 1)
+        self.explorer.make_noises(self.noise, 1)
         self.replay_buffer = ReplayBuffer(
             self.buffer_size,
             self.row,
@@ -168,8 +136,8 @@ class OffPolicyAgent(Agent, ReplaySettings):
 
     def explore_apart(self, observations: np.ndarray) -> Decision:
         """Returns exploring decisions for scaled observations, float32 [n, D], without any effect on training."""
-        greedy = self.acting.decide(observations)
-        return self.explorer.explore_apart(greedy, self.exploration_rate, self._noise, self._predict_rng)
+        decide, epsilon, noise = self.acting.decide, self.exploration_rate, self.noise
+        return self.explorer.explore_apart(decide, observations, epsilon, noise, self._predict_rng)
 
     @property
     def lr_schedule(self) -> Schedule:
@@ -190,7 +158,7 @@ class OffPolicyAgent(Agent, ReplaySettings):
     @property
     def round(self) -> Round:
         """How much is collected between two rounds of updates: `train_freq`."""
-        return Round(*self.train_freq) if isinstance(self.train_freq, tuple) else Round(self.train_freq, "step")
+        return as_round(self.train_freq)
 
     def unshared(self) -> dict[str, Any]:
         """Returns what has a state and must not be another agent's, by what it is."""
@@ -200,16 +168,19 @@ class OffPolicyAgent(Agent, ReplaySettings):
         """Readies the noise of each environment."""
         if not len(self.replay_buffer):  # loaded without, so that nothing can be due
             self.progress.forget_round()
-        self.explorer.begin(self._noise, self.environments.episode_lengths)
+        self.explorer.begin(self.noise, self.environments.episode_lengths)
 
     def decide(self) -> Decision:
         """Returns what is done next in every environment."""
         observations, remaining = self.environments.observations, self.progress.remaining
         assert observations is not None
-        self.exploration_rate = self._epsilon()
+        self.exploration_rate = self.current_epsilon(self.progress)
         epsilon = 1.0 if self.progress.num_timesteps < self.learning_starts else self.exploration_rate
-        greedy = self.environments.decided or self.acting.decide(observations)
-        return self.explorer.explore(greedy, epsilon, self._noise, remaining, self._explore_rng)
+        noise, rng = self.noise, self._explore_rng
+        return self.explorer.explore(self._decide_greedily, observations, epsilon, noise, remaining, rng)
+
+    def _decide_greedily(self, observations: np.ndarray) -> Decision:
+        return self.environments.decided or self.acting.decide(observations)
 
     def observe(self, decision: Decision, step: Step) -> int:
         """Stores what followed a decision; returns the number of environment steps that it was."""
@@ -218,7 +189,7 @@ class OffPolicyAgent(Agent, ReplaySettings):
             self.environments.check_rewards(step.stored_rewards, self.reward_scale)
         rewards, discount = step.stored_rewards * self.reward_scale, 1.0 - step.terminated
         transitions = Transition(step.before, k, x, rewards, step.after, discount, extras)
-        if not step.played.all():
+        if not all(step.played.tolist()):  # faster than NumPy's, for a few
             transitions = select(transitions, step.played)
             self.explorer.end_episodes((~step.played).nonzero()[0])  # what was drawn for a step that only reset
         self.explorer.end_episodes(step.ended_in)
@@ -263,29 +234,37 @@ class OffPolicyAgent(Agent, ReplaySettings):
         """Makes updates on samples of the replay buffer: one compiled call, or a few where their number varies.
 
         Raises:
-            DivergedError: They gave numbers that are not finite. None has been made then, nor after any other error.
+            DivergedError: A call gave numbers that are not finite; those before it have been made.
         """
         if not updates:
             return
-        inputs, most, metrics = self.current_inputs(), self._most_updates(), []
+        inputs, most = self.current_inputs(), self._most_updates()
         sizes = [updates] if most is None else [min(most, updates - done) for done in range(0, updates, most)]
         base, first = self.current_seed()
-        with all_or_none(self, updates):
-            for size in sizes:
-                means, _ = self.learner.train(self.sample(size), inputs, (base, first), most)
-                metrics.append((size, means))
-                first += size
-        self.note_updates(metrics)
+        metrics = []
+        for size in sizes:
+            means, _ = self.learner.train(self.sample(size), inputs, (base, first), most)
+            self._count_updates(size)
+            metrics.append((size, means))
+            first += size
+        self._note_metrics(metrics)
 
-    def note_updates(self, metrics: list[tuple[int, Any]]) -> None:
-        """Takes note of updates made: numbers of them and their mean metrics."""
+    def note_updates(self, updates: int, metrics: Any) -> None:
+        """Takes note of updates made elsewhere: their number and mean metrics."""
+        self._count_updates(updates)
+        self._note_metrics([(updates, metrics)])
+
+    def _count_updates(self, updates: int) -> None:
+        self.progress.count_updates(updates)
+        self.forget_weights()
+
+    def _note_metrics(self, metrics: list[tuple[int, Any]]) -> None:
+        """Takes note of what a round's updates gave: numbers of them and their mean metrics."""
         if not self._saw_observations and len(self.replay_buffer) >= ENOUGH:
             self._saw_observations = True
             stored = self.replay_buffer.rows[: min(len(self.replay_buffer), MOST), self.row.places["s"]]
             warn_of_unseen(self.observation_transform, stored)
         self._metrics = metrics
-        self.progress.n_updates += sum(updates for updates, _ in metrics)
-        self.forget_weights()
         if not isinstance(self.logger, Logger):  # another library's, which does not ask when it is read
             self.record_news(self.logger)
 
@@ -308,17 +287,8 @@ class OffPolicyAgent(Agent, ReplaySettings):
                 logger.record(f"train/{name}", float(value))
             logger.record("train/n_updates", self.progress.n_updates, exclude="tensorboard")
 
-    @property
-    def _noise(self) -> ParameterNoise:
-        return exploration.get(self.action_noise)
-
-    def _check_n_envs(self, n_envs: int, train_freq: Any = None) -> None:
-        train_freq = train_freq or self.train_freq
-        if n_envs > 1 and isinstance(train_freq, tuple) and train_freq[1] == "episode":
-            raise ValueError(
-                f"train_freq={train_freq} counts episodes, which needs one environment, but env has {n_envs}: "
-                f'count steps, for example train_freq=(1, "step")'
-            )
+    def _check_n_envs(self, n_envs: int) -> None:
+        check_n_envs(n_envs, self.train_freq)
 
     def _most_updates(self) -> int | None:
         """Returns how many updates one call makes at most, where their number varies from round to round; else None."""
@@ -327,16 +297,6 @@ class OffPolicyAgent(Agent, ReplaySettings):
         most = MOST_NUMBERS // (self.batch_size * self.row.size)
         number, unit = self.round
         return max(min(most, number * self.n_envs if unit == "step" else MOST_UPDATES), 1)
-
-    def _epsilon(self) -> float:
-        if self.exploration_schedule is not None:
-            remaining = self.progress.remaining
-            return schedules.current_value("exploration_schedule", self.exploration_schedule, remaining, to=1)
-        if self.exploration_episodes is not None:
-            done = self.progress.episodes / self.exploration_episodes
-        else:
-            done = self.progress.num_timesteps / (self.exploration_fraction * self.progress.total_timesteps)
-        return schedules.linear_schedule(self.exploration_initial_eps, self.exploration_final_eps, done)
 
     def save_replay_buffer(self, path: str | os.PathLike | IO[bytes]) -> None:
         """Saves the replay buffer.
@@ -397,4 +357,4 @@ class OffPolicyAgent(Agent, ReplaySettings):
         """
         super().restore_progress(state)
         self.exploration_rate = check_range("exploration_rate", state["exploration_rate"], at_least=0, to=1)
-        self.explorer.restore(self._noise, state["noise"], self.progress.remaining)
+        self.explorer.restore(self.noise, state["noise"], self.progress.remaining)

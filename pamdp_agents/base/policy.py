@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -77,8 +78,7 @@ class GreedyPolicy:
     def networks(self) -> Networks:
         """Returns the networks with the weights in use, as functions of arrays."""
         if self._compiled is not None:
-            weights = self._learner.weights()
-            return {name: _with_weights(network, weights[name]) for name, network in self._networks.items()}
+            return self._with(self._learner.weights())
         if self._views is None:
             self._views = _NumPyNetworks(self._networks, self._learner.weights())
         return self._views
@@ -98,10 +98,13 @@ class GreedyPolicy:
 
         @tf.function(input_signature=[tf.TensorSpec((None, n_observations)), sizes], autograph=False)
         def decide(observations: tf.Tensor, weights: dict[str, tf.Tensor]) -> tuple[Any, ...]:
-            networks = {name: _with_weights(network, weights[name]) for name, network in self._networks.items()}
-            return tuple(self._act(networks, observations))
+            return tuple(self._act(self._with(weights), observations))
 
         return decide
+
+    def _with(self, weights: Mapping[str, Any]) -> Networks:
+        """Returns the networks with weights, float32 [size] each, as functions of tensors."""
+        return {name: partial(network, weights[name]) for name, network in self._networks.items()}
 
 
 class _NumPyNetworks(dict[str, Callable[..., np.ndarray]]):
@@ -114,7 +117,3 @@ class _NumPyNetworks(dict[str, Callable[..., np.ndarray]]):
     def __missing__(self, name: str) -> Callable[..., np.ndarray]:
         self[name] = self._networks[name].in_numpy(self._weights[name])
         return self[name]
-
-
-def _with_weights(network: FlatNetwork, weights: Any) -> Callable[..., tf.Tensor]:
-    return lambda *inputs: network(weights, *inputs)

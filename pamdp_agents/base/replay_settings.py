@@ -8,6 +8,7 @@ from pamdp_agents.base.common_settings import AgentArguments
 from pamdp_agents.base.settings import Kind, integer, number, schedule, setting
 from pamdp_agents.checks import check_choice, check_integer
 from pamdp_agents.schedules import Schedule
+from pamdp_agents.training.trainee import Round
 
 
 def _read_train_freq(name: str, value: Any) -> int | tuple[int, str]:
@@ -18,6 +19,20 @@ def _read_train_freq(name: str, value: Any) -> int | tuple[int, str]:
         raise ValueError(f'{name} must be a number of steps or (number, "step" or "episode"), got {value!r}')
     amount, unit = value[0], getattr(value[1], "value", value[1])  # SB3's unit is an enumeration
     return check_integer(name, amount, 1), check_choice(f"{name}'s unit", unit, ("step", "episode"))
+
+
+def as_round(train_freq: Any) -> Round:
+    """Returns how much is collected between two rounds of updates, for the setting `train_freq`, which was checked."""
+    return Round(*train_freq) if isinstance(train_freq, tuple) else Round(train_freq, "step")
+
+
+def check_n_envs(n_envs: int, train_freq: Any) -> None:
+    """Raises ValueError if updates cannot come as `train_freq` says in so many environments."""
+    if n_envs > 1 and as_round(train_freq).unit == "episode":
+        raise ValueError(
+            f"train_freq={train_freq} counts episodes, which needs one environment, but env has {n_envs}: "
+            f'count steps, for example train_freq=(1, "step")'
+        )
 
 
 class ReplaySettings(AgentArguments, kw_only=False):

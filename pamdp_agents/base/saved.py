@@ -212,7 +212,7 @@ class Saved(EnvironmentBound):
             return _make, (type(self), self.settings())
         file = io.BytesIO()
         self.save(file, include=["replay_buffer"])
-        return _load, (type(self), file.getvalue(), self.tensorboard_log)
+        return _load, (type(self), file.getvalue(), self.device, self.tensorboard_log)
 
     def progress_state(self) -> dict[str, Any]:
         """Returns what besides weights is needed to continue training, as JSON can hold it."""
@@ -284,6 +284,6 @@ def _make(agent_class: type[Saved], settings: Mapping[str, Any]) -> Saved:
     return agent_class(env=None, **settings)
 
 
-def _load(agent_class: type[Saved], file: bytes, tensorboard_log: str | None) -> Saved:
-    # A pickle is trusted by whoever reads it.
-    return agent_class.load(io.BytesIO(file), trust=True, tensorboard_log=tensorboard_log)
+def _load(agent_class: type[Saved], file: bytes, device: str, tensorboard_log: str | None) -> Saved:
+    # A pickle is trusted by whoever reads it; and what no file decides is the agent's own here.
+    return agent_class.load(io.BytesIO(file), device=device, trust=True, tensorboard_log=tensorboard_log)

@@ -8,7 +8,7 @@ NEUTRAL: dict[str, tuple[Any, str]] = {
     "n_steps": (1, "returns are of one step"),
     "optimize_memory_usage": (False, "every transition is stored with its next observation"),
     "replay_buffer_class": (None, "the replay buffer is the library's own"),
-    "replay_buffer_kwargs": (None, "the replay buffer is the library's own"),
+    "replay_buffer_kwargs": ({}, "the replay buffer is the library's own"),
     "target_update_interval": (1, "targets are Polyak averages, moved at every update: tau and actor_tau"),
     "policy_delay": (1, "every update is one of the critic and one of the actor"),
     "target_policy_noise": (0, "the targets' parameters are the actor's"),
@@ -18,19 +18,3 @@ NEUTRAL: dict[str, tuple[Any, str]] = {
     "_init_setup_model": (True, "an agent is set up when it has an environment; env=None for later"),
 }
 """For each argument the value at which it asks for nothing, and what is so here whatever its value."""
-
-
-def drop_neutral(class_name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Returns a constructor's arguments without those that ask for nothing.
-
-    Raises:
-        ValueError: One of them asks for something.
-    """
-    for name in arguments.keys() & NEUTRAL.keys():
-        neutral, how_it_is = NEUTRAL[name]
-        if arguments[name] not in (neutral, None):
-            raise ValueError(
-                f"{class_name} takes {name}={neutral!r} only, which asks for nothing, got {arguments[name]!r}: "
-                f"{how_it_is}"
-            )
-    return {name: value for name, value in arguments.items() if name not in NEUTRAL}

@@ -13,6 +13,7 @@ next. The kinds differ in when an environment whose episode has ended is reset, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import gymnasium as gym
@@ -258,6 +259,14 @@ class EnvironmentAdapter(ABC):
         when = f"at the reset after step {self.timestep}" if self._sent is None else f"at step {self.timestep}"
         after = "" if self._sent is None else f", after the action {shown(_only(self._sent))}"
         return f"environment {self.name}{number} {what}; this was {when}{after}{self.consequence}"
+
+
+def layers_of(env: Any) -> Iterator[Any]:
+    """Yields the wrappers of a Gymnasium environment, the outermost first, and then what is within."""
+    while isinstance(env, gym.Wrapper | gym.vector.VectorWrapper):
+        yield env
+        env = env.env
+    yield env
 
 
 MUST_RETURN = (

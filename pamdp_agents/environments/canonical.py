@@ -189,7 +189,7 @@ class CanonicalEnvironments:
         """
         given = None
         self._adapter.timestep = timestep
-        if self._ended.any():
+        if np.count_nonzero(self._ended):
             self.episode_returns[self._ended], self.episode_lengths[self._ended] = 0.0, 0
             given = self._adapter.reset_ended()
             if given is not None:

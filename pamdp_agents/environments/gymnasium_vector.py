@@ -13,7 +13,7 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from numpy.typing import NDArray
 
-from pamdp_agents.environments.adapter import EnvironmentAdapter, StepOutcome
+from pamdp_agents.environments.adapter import EnvironmentAdapter, StepOutcome, layers_of
 from pamdp_agents.environments.returned import read_ends, read_rewards
 from pamdp_agents.spaces.parameterized import ParameterizedActionSpace
 
@@ -30,7 +30,9 @@ class GymnasiumVectorEnvironment(EnvironmentAdapter):
         # Its wrappers only know whole steps.
         self._is_async = isinstance(env, AsyncVectorEnv)
         # Gymnasium's recorder takes the reset of some environments for one of all.
-        self._miscounts = self._mode == "Disabled" and _is_wrapped(env, RecordEpisodeStatistics)
+        self._miscounts = self._mode == "Disabled" and any(
+            isinstance(layer, RecordEpisodeStatistics) for layer in layers_of(env)
+        )
 
     @property
     def observation_space(self) -> gym.Space:
@@ -148,12 +150,3 @@ def _is_mask(value: Any, n: int) -> bool:
     """Whether this can tell of n environments which of them have a key: keys of the user's may begin with `_`, too."""
     mask = np.asarray(value) if isinstance(value, list | np.ndarray) else np.zeros(0)
     return mask.dtype == np.bool_ and mask.shape == (n,)
-
-
-def _is_wrapped(env: Any, wrapper: type) -> bool:
-    """Whether a wrapper is among those around a Gymnasium vector environment."""
-    while isinstance(env, gym.vector.VectorWrapper):
-        if isinstance(env, wrapper):
-            return True
-        env = env.env
-    return False

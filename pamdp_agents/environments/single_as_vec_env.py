@@ -14,6 +14,7 @@ from typing import Any, Self
 import gymnasium as gym
 import numpy as np
 
+from pamdp_agents.environments.adapter import layers_of
 from pamdp_agents.environments.recorded import finite_episode
 from pamdp_agents.environments.single import SingleEnvironment
 from pamdp_agents.spaces.observations import ObservationTransform
@@ -147,10 +148,8 @@ class SingleVecEnv:
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
         """Whether the environment has a wrapper; always of `Monitor`, whose numbers `step` gives itself."""
-        env: Any = self.envs[0]
-        while isinstance(env, gym.Wrapper) and not isinstance(env, wrapper_class):
-            env = env.env
-        return [isinstance(env, wrapper_class) or wrapper_class.__name__ == "Monitor"]
+        found = any(isinstance(layer, wrapper_class) for layer in layers_of(self.envs[0]))
+        return [found or wrapper_class.__name__ == "Monitor"]
 
     @property
     def unwrapped(self) -> Self:
@@ -174,8 +173,5 @@ class SingleVecEnv:
 
 def _is_monitored(env: gym.Env) -> bool:
     """Whether Stable-Baselines3's `Monitor` is among the wrappers of an environment."""
-    while isinstance(env, gym.Wrapper):
-        if "Monitor" in {cls.__name__ for cls in type(env).__mro__}:
-            return True
-        env = env.env
-    return False
+    wrappers = [layer for layer in layers_of(env) if isinstance(layer, gym.Wrapper)]
+    return any("Monitor" in {cls.__name__ for cls in type(wrapper).__mro__} for wrapper in wrappers)

@@ -18,7 +18,7 @@ import gymnasium as gym
 import numpy as np
 
 from pamdp_agents.agents import AGENTS, agent_class
-from pamdp_agents.checks import check_choice, check_integer, check_mapping, check_path, check_seeds
+from pamdp_agents.checks import check_choice, check_integer, check_mapping, check_path, check_seeds, warn_user
 from pamdp_agents.experiments.env_wrappers import find_wrappers, read_wrappers
 from pamdp_agents.experiments.interrupts import InterruptedOnce
 from pamdp_agents.experiments.kept_training import KeptTraining
@@ -143,6 +143,8 @@ class TrainingRun:
         """
         path = Path(check_path("folder", folder)).absolute()
         recorded = read_run(path)
+        if recorded.missing:
+            warn_user(f"run folders beside {path} are gone, {', '.join(recorded.missing)}: the others go on without")
         try:
             settings = check_mapping("settings", recorded.fields["settings"])
             fields = recorded.fields | {

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from pamdp_agents.experience.transition import Decision
 from pamdp_agents.exploration.noise import NOISES, ParameterNoise
+
+Act: TypeAlias = Callable[[np.ndarray], Decision]
+"""The greedy decisions for scaled observations, float32 [n, D]."""
 
 
 class EpsilonGreedy:
@@ -42,28 +45,38 @@ class EpsilonGreedy:
 
     def explore(
         self,
-        greedy: Decision,
+        act: Act,
+        observations: np.ndarray,
         epsilon: float,
         noise: ParameterNoise,
         progress_remaining: float,
         rng: np.random.Generator,
     ) -> Decision:
-        """Returns the decisions of a training step, made ε-greedy and noisy, their parameters within [−1, 1]."""
-        self.make_noises(noise, len(greedy.k))
+        """Returns the decisions of a training step, ε-greedy and noisy, their parameters within [−1, 1].
+
+        Args:
+            act: Returns the greedy decisions for observations; not called where nothing would be left of them.
+            observations: Scaled observations, float32 [n, D].
+            epsilon: ε.
+            noise: The agent's.
+            progress_remaining: How much of the training remains, from 1 to 0.
+            rng: Draws what is random.
+        """
+        self.make_noises(noise, len(observations))
         for own in self.noises:
             own.progress_remaining = progress_remaining
-        return self._apply(greedy, epsilon, self.noises, rng)
+        return self._apply(act, observations, epsilon, self.noises, rng)
 
     def explore_apart(
-        self, greedy: Decision, epsilon: float, noise: ParameterNoise, rng: np.random.Generator
+        self, act: Act, observations: np.ndarray, epsilon: float, noise: ParameterNoise, rng: np.random.Generator
     ) -> Decision:
         """Returns decisions as `explore` does, without moving the training's noise."""
-        noises = [noise] * len(greedy.k)
+        noises = [noise] * len(observations)
         if not noise.replaces:
             noises = [copy.deepcopy(noise) for _ in noises]
             for own in noises:
                 own.reset()
-        return self._apply(greedy, epsilon, noises, rng)
+        return self._apply(act, observations, epsilon, noises, rng)
 
     def end_episodes(self, ended_in: Iterable[int]) -> None:
         """Resets the noise of the environments in which an episode ended."""
@@ -106,15 +119,25 @@ class EpsilonGreedy:
                 vars(own).update(copy.deepcopy(self._config))
 
     def _apply(
-        self, greedy: Decision, epsilon: float, noises: Sequence[ParameterNoise], rng: np.random.Generator
+        self,
+        act: Act,
+        observations: np.ndarray,
+        epsilon: float,
+        noises: Sequence[ParameterNoise],
+        rng: np.random.Generator,
     ) -> Decision:
-        k, x, extras = greedy
-        random = rng.random(len(k)) < epsilon
-        if random.any():
-            drawn = self._draw(rng, int(np.count_nonzero(random)))
-            k = _replaced(k, random, drawn.k)
-            extras = {name: _replaced(values, random, drawn.extras[name]) for name, values in extras.items()}
-        x = np.array(x, dtype=np.float64)
+        random = rng.random(len(noises)) < epsilon
+        n_random = int(np.count_nonzero(random))
+        if n_random == len(noises) and all(noise.replaces for noise in noises):
+            k, _, extras = self._draw(rng, n_random)
+            x = np.empty((n_random, self._mask.shape[1]))
+        else:
+            k, greedy_x, extras = act(observations)
+            x = np.array(greedy_x, dtype=np.float64)
+            if n_random:
+                drawn = self._draw(rng, n_random)
+                k = _replaced(k, random, drawn.k)
+                extras = {name: _replaced(values, random, drawn.extras[name]) for name, values in extras.items()}
         for i, noise in enumerate(noises):
             if not noise.replaces:
                 x[i] += self._mask[k[i]] * noise.sample(rng, x.shape[1])

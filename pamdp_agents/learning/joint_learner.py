@@ -82,11 +82,10 @@ class JointLearner:
         states = np.asarray(memoryview(self._states))
         for i, learner in self._learners.items():
             if learner.state is self._views[i]:
-                if learner.is_finite(states[i], metrics[i]):
+                wrong = learner.find_divergence(states[i], metrics[i], self._rule)
+                if not wrong:
                     learner.state = self._views[i] = states[i]
-                    yield i, metrics[i], ""
-                else:
-                    yield i, metrics[i], learner.describe_divergence(states[i], metrics[i], self._rule)
+                yield i, metrics[i], wrong
 
     def leave(self, i: int) -> None:
         """Gives a learner a state of its own again; what is computed in its place from now on is nobody's."""

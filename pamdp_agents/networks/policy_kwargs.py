@@ -6,25 +6,24 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
-from pamdp_agents.checks import check_bool, check_mapping
+from pamdp_agents.checks import check_bool, check_mapping, drop_neutral
 from pamdp_agents.learning.optimizers import Adam
 from pamdp_agents.networks import keras_configs
 from pamdp_agents.networks.activations import keras_name
 from pamdp_agents.networks.initializers import is_initializer_class
 from pamdp_agents.networks.layers import check_net_arch
 
-# Arguments of Stable-Baselines3's policies that can be nothing else here, and what to do instead of anything else.
-NEUTRAL: dict[str, tuple[tuple[Any, ...], str]] = {
-    "share_features_extractor": ((False, None), "the actor and the critic have a features extractor each"),
-    "n_critics": ((1, None), "these agents have one critic"),
+NEUTRAL: dict[str, tuple[Any, str]] = {
+    "share_features_extractor": (False, "the actor and the critic have a features extractor each"),
+    "n_critics": (1, "these agents have one critic"),
     "features_extractor_class": (
-        (None,),
+        None,
         'give a Keras model instead of a class: policy_kwargs={"features_extractor": model}, such as '
         "NatureCNN(env.observation_space, features_dim=128) of pamdp_agents.networks.features",
     ),
 }
+"""Arguments of Stable-Baselines3's policies that can be nothing else here, and what to do instead of anything else."""
 
 
 def read_policy_kwargs(policy_kwargs: Any) -> dict[str, Any]:
@@ -35,16 +34,13 @@ def read_policy_kwargs(policy_kwargs: Any) -> dict[str, Any]:
         ValueError: One cannot be honoured, or is out of its range.
     """
     given = check_mapping("policy_kwargs", {} if policy_kwargs is None else policy_kwargs)
-    for name, (neutral, instead) in NEUTRAL.items():
-        if name in given and not any(value is given[name] or value == given[name] for value in neutral):
-            raise ValueError(f"{name} must be {neutral[0]}, got {given[name]!r}: {instead}")
-        given.pop(name, None)
+    given = drop_neutral(given, NEUTRAL, "policy_kwargs")
     readers = {
         "net_arch": _read_net_arch,
         "normalize_images": lambda value: check_bool("normalize_images", value),
         "optimizer_class": _read_optimizer_class,
         "optimizer_kwargs": lambda value: Adam.read(value)._asdict(),
-        "features_extractor_kwargs": _read_extractor_kwargs,
+        "features_extractor_kwargs": lambda value: check_mapping("features_extractor_kwargs", value),
     }
     for name, read in readers.items():
         if given.get(name) is None:
@@ -60,11 +56,6 @@ def _read_net_arch(net_arch: Any) -> list[int] | dict[str, list[int]]:
     if net_arch.keys() != {"pi", "qf"}:
         raise ValueError(f'net_arch must be a list or {{"pi": [...], "qf": [...]}}, got {net_arch!r}')
     return {name: check_net_arch(net_arch[name]) for name in ("pi", "qf")}
-
-
-def _read_extractor_kwargs(given: Any) -> dict[str, Any]:
-    arguments = check_mapping("features_extractor_kwargs", given)
-    return {name: value.item() if isinstance(value, np.generic) else value for name, value in arguments.items()}
 
 
 def _read_optimizer_class(optimizer: Any) -> str:

@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
-import numpy as np
-
 from pamdp_agents.learning.divergence import DivergedError
 from pamdp_agents.training.trainee import Trainee
 
 
-def diverged(agent: Trainee, updates: int, wrong: str) -> DivergedError:
-    """Returns the error that says what of the agent's next so many updates was not finite, and what to look at."""
-    first, last = agent.progress.n_updates + 1, agent.progress.n_updates + updates
-    inputs, buffer = agent.current_inputs(), agent.replay_buffer
-    rewards = buffer.rows[: len(buffer), buffer.layout.places["r"]]
+def make_updates(agent: Trainee, updates: int) -> None:
+    """Lets an agent make updates.
+
+    Raises:
+        DivergedError: They gave numbers that are not finite. It says which, and what to look at.
+    """
+    try:
+        agent.train(updates)
+    except DivergedError as error:
+        raise diverged(agent, str(error)) from None
+
+
+def diverged(agent: Trainee, wrong: str) -> DivergedError:
+    """Returns the error that says what of the updates that are due was not finite, and what to look at."""
+    first, last = agent.progress.n_updates + 1, agent.progress.n_updates + (agent.progress.due or 1)
+    inputs = agent.current_inputs()
+    rates = ", ".join(f"{name} ({inputs[name]:g})" for name in agent.rate_names)
     return DivergedError(
         f"{f'update {first}' if first == last else f'updates {first} to {last}'}, at step "
         f"{agent.progress.num_timesteps}, gave numbers that are not finite: {wrong}. Training has diverged and "
-        "stopped; the agent is as it was before, and can be saved. Look at the learning rates, "
-        f"{', '.join(f'{name} ({inputs[name]:g})' for name in agent.rate_names)}, and at the rewards: the largest "
-        f"stored, times reward_scale={agent.reward_scale:g}, is {np.abs(rewards).max(initial=0.0):g}"
+        f"stopped; the agent is as it was before, and can be saved. Look at the learning rates, {rates}, and at how "
+        "large the rewards are, times reward_scale"
     )
-
-
-@contextlib.contextmanager
-def all_or_none(agent: Trainee, updates: int) -> Iterator[None]:
-    """Where so many updates are made: after an error or Ctrl-C, none of them has been.
-
-    Raises:
-        DivergedError: They gave numbers that are not finite.
-    """
-    before = agent.learner.state  # which is never changed
-    try:
-        yield
-    except BaseException as error:
-        agent.learner.state = before
-        if isinstance(error, DivergedError):
-            raise diverged(agent, updates, str(error)) from None
-        raise

@@ -42,7 +42,7 @@ class Training:
         callback.on_training_start(self._locals, globals())
         try:
             while progress.num_timesteps < progress.total_timesteps:
-                if trainee.environments.num_envs == 1:
+                if progress.due is not None and trainee.environments.num_envs == 1:
                     yield from self._make_due()
                 progress.begin_round()
                 number, unit = trainee.round
@@ -52,14 +52,16 @@ class Training:
                         self._change_environments()
                     decision = trainee.decide()
                     trainee.environments.start_step(decision.k, decision.x)
-                    yield from self._make_due()
+                    if progress.due is not None:
+                        yield from self._make_due()
                     if not self._finish_step(decision):
                         return
                 callback.on_rollout_end()
                 progress.due = trainee.count_updates_due(progress.end_round())
-            if progress.due is not None and trainee.environments.num_envs > 1:
-                trainee.decide_ahead()  # as if the next step were under way
-            yield from self._make_due()
+            if progress.due is not None:
+                if trainee.environments.num_envs > 1:
+                    trainee.decide_ahead()  # as if the next step were under way
+                yield from self._make_due()
         except StopIteration as error:  # which a generator must not let through
             raise RuntimeError(
                 "a callback or a schedule raised StopIteration; to end training, let a callback return False"
@@ -68,10 +70,10 @@ class Training:
             callback.on_training_end()
 
     def _make_due(self) -> Iterator[int]:
-        """Yields the number of updates that are due, if any are; they have been made when it goes on."""
-        if self._progress.due is not None:
-            yield self._progress.due
-            self._progress.due = None
+        """Yields the number of updates that are due; when it goes on they have been made, or cannot be any more."""
+        assert self._progress.due is not None
+        yield self._progress.due
+        self._progress.due = None
 
     def _change_environments(self) -> None:
         """Starts in the environments that the agent has been given since the last step."""

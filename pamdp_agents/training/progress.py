@@ -83,6 +83,11 @@ class Progress:
         steps, self.round_start = self.num_timesteps - self.round_start, None
         return steps
 
+    def count_updates(self, updates: int) -> None:
+        """Counts updates made, which are no longer due."""
+        self.n_updates += updates
+        self.due = max((self.due or 0) - updates, 0) or None
+
     def count_steps(self, steps: int) -> None:
         """Counts environment steps made."""
         self.num_timesteps += steps

@@ -22,7 +22,7 @@ from pamdp_agents.checks import check_integer, check_seeds
 from pamdp_agents.learning.divergence import DivergedError
 from pamdp_agents.learning.joint_learner import JointLearner
 from pamdp_agents.learning.learner import Learner
-from pamdp_agents.training.divergence import diverged
+from pamdp_agents.training.divergence import diverged, make_updates
 from pamdp_agents.training.together_checks import check_together, check_unshared, updates_in_a_round
 from pamdp_agents.training.trainee import Trainee
 
@@ -181,7 +181,7 @@ class _Group:
         for i in sorted(self._running):
             agent, due = self._agents[i], next(self._rounds[i], None)
             while due is not None and due != self._updates:  # of a round under the settings of before
-                agent.train(due)
+                make_updates(agent, due)
                 due = next(self._rounds[i], None)
             if due is None:
                 self._running.remove(i)
@@ -211,11 +211,8 @@ class _Group:
             for i, metrics, wrong in self._learner.finish():
                 agent = self._agents[i]
                 if wrong:
-                    errors.append(
-                        f"agent {self._first + i} (seed={agent.seed}): {diverged(agent, self._updates, wrong)}"
-                    )
+                    errors.append(f"agent {self._first + i} (seed={agent.seed}): {diverged(agent, wrong)}")
                 else:
-                    agent.note_updates([(self._updates, metrics)])
-                    agent.progress.due = None  # its training may not get to it
+                    agent.note_updates(self._updates, metrics)
             if errors:
                 raise DivergedError("\n".join(errors))

@@ -10,7 +10,6 @@ import gymnasium as gym
 import numpy as np
 
 from pamdp_agents.environments.canonical import CanonicalEnvironments, Step
-from pamdp_agents.experience.replay import ReplayBuffer
 from pamdp_agents.experience.transition import Decision
 from pamdp_agents.learning.learner import Learner
 from pamdp_agents.training.progress import Progress
@@ -38,8 +37,6 @@ class Trainee(Protocol):
         observation_space: The environment's observation space.
         action_space: The environment's action space.
         seed: The seed it was given, or None.
-        replay_buffer: The transitions it learns from.
-        reward_scale: What their rewards were multiplied by.
         rate_names: The learning rates among the update's inputs.
     """
 
@@ -47,8 +44,6 @@ class Trainee(Protocol):
     learner: Learner
     env: Any
     seed: int | None
-    replay_buffer: ReplayBuffer
-    reward_scale: float
     rate_names: ClassVar[tuple[str, ...]]
 
     observation_space: gym.Space
@@ -132,8 +127,8 @@ class Trainee(Protocol):
         """Makes updates."""
 
     @abstractmethod
-    def note_updates(self, metrics: list[tuple[int, Any]]) -> None:
-        """Takes note of updates made: numbers of them and their mean metrics."""
+    def note_updates(self, updates: int, metrics: Any) -> None:
+        """Takes note of updates made elsewhere: their number and mean metrics."""
 
     @abstractmethod
     def forget_weights(self) -> None:

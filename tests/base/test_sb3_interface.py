@@ -31,6 +31,7 @@ def make(agent_class=MPDQN, **settings):
         {"n_steps": 1},
         {"optimize_memory_usage": False},
         {"replay_buffer_class": None, "replay_buffer_kwargs": None},
+        {"replay_buffer_kwargs": {}},
         {"use_sde": False, "sde_sample_freq": -1},
         {"target_update_interval": 1, "policy_delay": 1},
         {"_init_setup_model": True},
@@ -59,10 +60,11 @@ def test_arguments_that_ask_for_something_are_refused_by_name(asking):
     ids=["deepcopy", "pickle", "cloudpickle"],
 )
 def test_a_copy_goes_on_as_the_agent_does(copied, tmp_path):
-    agent = make(tensorboard_log=str(tmp_path))
+    agent = make(device="cpu", tensorboard_log=str(tmp_path))
     agent.set_logger(configure(None, []))
     agent.learn(40)
     twin = copied(agent)
+    assert twin.device == "cpu"
     assert twin.tensorboard_log == str(tmp_path)
     assert twin.env is None and twin.num_timesteps == 40 and len(twin.replay_buffer) == 40
     for one in (agent, twin):

@@ -72,7 +72,7 @@ def test_a_run_stopped_at_random_moments_goes_on_each_time(tmp_path: Path, seed:
         assert reached >= steps
         steps = reached
         process = start("-n", str(FOREVER), "--resume", str(folder))
-        line = next(text for text in process.stdout if "from step" in text or "pamdp-agents: error" in text)  # type: ignore[union-attr]
+        line = next(text for text in process.stdout if "from step" in text or "pamdp-agents: error" in text)
         assert f"from step {steps} on" in line
     process.kill()
     process.communicate()

@@ -12,7 +12,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor, VecNormalize
-from toy_environments import Corridor
+from toy_environments import Corridor, Lives
 
 from pamdp_agents import MPDQN, FlattenHybridAction, HybridActionWrapper, evaluation
 from pamdp_agents.callbacks import EvalCallback
@@ -104,20 +104,6 @@ def test_sb3s_check_of_hybrid_actions_ends_only_where_it_makes_an_array_of_them(
 
 
 # ------------------------------------------- recorders in other processes, and infos that are not theirs
-
-
-class Lives(gym.Wrapper):
-    """Says done at every second step, and goes on at the reset that follows, unless the game is over."""
-
-    over = True
-
-    def reset(self, **kwargs):
-        return super().reset(**kwargs) if self.over else (self.last, {})
-
-    def step(self, action):
-        self.last, reward, terminated, truncated, info = super().step(action)
-        self.over = terminated or truncated
-        return self.last, reward, terminated or self.unwrapped.position % 2 == 0, truncated, info
 
 
 @pytest.mark.parametrize("recorder", [Monitor, RecordEpisodeStatistics])

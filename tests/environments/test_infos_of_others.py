@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import RecordEpisodeStatistics, TimeLimit
-from toy_environments import Corridor
+from toy_environments import Corridor, Lives
 
 from pamdp_agents import MPDQN
 from pamdp_agents.callbacks import EvalCallback
@@ -167,20 +167,6 @@ def test_a_recorder_is_found_also_in_other_processes(make, expected, vector):
     env = make() if vector is None else vector([make] * 2)
     assert has_recorder(env) is expected
     env.close()
-
-
-class Lives(gym.Wrapper):
-    """Says done at every second step, and goes on at the reset that follows, unless the game is over."""
-
-    over = True
-
-    def reset(self, **kwargs):
-        return super().reset(**kwargs) if self.over else (self.last, {})
-
-    def step(self, action):
-        self.last, reward, terminated, truncated, info = super().step(action)
-        self.over = terminated or truncated
-        return self.last, reward, terminated or self.unwrapped.position % 2 == 0, truncated, info
 
 
 @pytest.mark.parametrize("mode", AutoresetMode)

@@ -178,3 +178,13 @@ def test_a_folder_without_its_replay_buffer_or_with_a_damaged_checkpoint_is_refu
         TrainingRun.of_folder(trained.folder).run()
     with pytest.raises(FileNotFoundError, match="there is no run folder"):
         TrainingRun.of_folder(tmp_path / "nowhere")
+
+
+def test_run_folders_that_are_gone_are_named_and_the_others_go_on(tmp_path: Path) -> None:
+    corridor(tmp_path, seeds=(3, 4)).run()
+    first, second = (tmp_path / "pdqn" / f"resume_tests-Corridor-v0_{number}" for number in (1, 2))
+    second.rename(tmp_path / "elsewhere")
+    with pytest.warns(UserWarning, match=rf"are gone, {second.name}: the others go on"):
+        run = TrainingRun.of_folder(first, n_timesteps=70)
+    [kept] = run.run()
+    assert (kept.seed, kept.num_timesteps) == (3, 70)

@@ -16,9 +16,11 @@ def explored(action_noise, epsilon, n=2000):
     rng = np.random.default_rng(0)
     k, x, _ = agent.acting.decide(observation[None])
     agent.explorer.noises = [agent.action_noise] * n
-    found = agent.explorer.explore(
-        Decision(np.tile(k, n), np.tile(x, (n, 1)), {}), epsilon, agent.action_noise, 1.0, rng
-    )
+
+    def act(observations):
+        return Decision(np.tile(k, len(observations)), np.tile(x, (len(observations), 1)), {})
+
+    found = agent.explorer.explore(act, np.tile(observation, (n, 1)), epsilon, agent.action_noise, 1.0, rng)
     return found.k, found.x, int(k[0]), x[0]
 
 
@@ -48,6 +50,27 @@ def test_uniform_exploration_draws_everything_at_random_or_nothing():
     k, x, greedy_k, greedy_x = explored("uniform", 0.0, 10)
     assert set(k) == {greedy_k}
     np.testing.assert_array_equal(x, np.tile(greedy_x, (10, 1)))
+
+
+def test_what_is_all_random_is_not_acted_for():
+    explorer = MPDQN("MlpPolicy", Target(), seed=0).explorer
+    asked = []
+
+    def act(observations):
+        asked.append(len(observations))
+        return Decision(np.zeros(3, int), np.zeros((3, 4), "f"), {})
+
+    def explored(epsilon):
+        rng = np.random.default_rng(4)
+        return explorer.explore(act, np.zeros((3, 2), "f"), epsilon, exploration.get("uniform"), 1.0, rng)
+
+    all_random = explored(1.0)
+    assert asked == [] and all_random.x.all() and (np.abs(all_random.x) <= 1).all()
+    drawn = np.random.default_rng(4).random(3)
+    one_greedy = explored(drawn.max())  # the largest is not below it
+    assert asked == [3] and one_greedy.k[drawn.argmax()] == 0 and not one_greedy.x[drawn.argmax()].any()
+    assert (all_random.x.shape, all_random.x.dtype) == (one_greedy.x.shape, one_greedy.x.dtype)
+    assert (all_random.k.shape, all_random.k.dtype) == (one_greedy.k.shape, one_greedy.k.dtype)
 
 
 def test_gaussian_noise_moves_the_chosen_actions_parameters_only_in_both_cases():

@@ -11,6 +11,7 @@ from toy_environments import Numbered
 
 from pamdp_agents import MPDQN, PADDPG
 from pamdp_agents.callbacks import BaseCallback
+from pamdp_agents.training import train_together
 
 SMALL = {
     "policy_kwargs": {"net_arch": [8]},
@@ -140,3 +141,37 @@ def test_counts_of_a_round_that_do_not_fit_are_refused(tmp_path):
         agent.progress.restore(state | {"round": [5, 0, 0]})
     with pytest.raises(ValueError, match="due"):
         agent.progress.restore(state | {"due": -1})
+
+
+@pytest.mark.parametrize("who", [0, 1, 2, 3])
+def test_updates_of_agents_trained_together_are_made_once_after_an_interruption(who):
+    class Interrupt(BaseCallback):
+        def _on_step(self):
+            if self.num_timesteps == 30 and self.model.seed == who:
+                raise KeyboardInterrupt
+            return True
+
+    agents = [MPDQN("MlpPolicy", Numbered(), **SMALL | {"seed": seed}) for seed in range(4)]
+    with pytest.raises(KeyboardInterrupt):
+        train_together(agents, END, callback=lambda agent: Interrupt())
+    for agent in agents:
+        agent.learn(END - agent.num_timesteps, reset_num_timesteps=False)
+        assert agent._n_updates == END - SMALL["learning_starts"]
+
+
+def test_an_update_that_was_made_is_counted_though_the_next_one_is_interrupted():
+    agent = MPDQN("MlpPolicy", Numbered(), train_freq=(30, "episode"), gradient_steps=-1, **SMALL)
+    calls, train = [], agent.learner.train
+
+    def interrupted(*arguments):
+        calls.append(len(arguments[0]))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return train(*arguments)
+
+    agent.learner.train = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        agent.learn(80)
+    assert agent._n_updates == calls[0] and agent.progress.due == agent.num_timesteps - calls[0] > 0
+    agent.learn(1, reset_num_timesteps=False)
+    assert agent._n_updates == agent.num_timesteps
