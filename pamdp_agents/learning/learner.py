@@ -22,6 +22,7 @@ from pamdp_agents.learning.flat import FlatLayout
 from pamdp_agents.learning.train_state import Call, NetworkState, TrainState, UpdateRule
 
 SEEDS = 2**24  # float32 holds all smaller integers
+BLOCK = 10_000  # of more numbers, BLAS makes a product in several threads, which take longer to start
 
 
 class TrainableNetwork(Protocol):
@@ -96,6 +97,7 @@ class Learner:
             shapes[f"{name}/updates"] = ()
         self._numbers = tuple(numbers)
         self._layout = FlatLayout(shapes | {f"/{name}": np.shape(value) for name, value in numbers.items()})
+        self._blocks = [slice(i, i + BLOCK) for i in range(0, self._layout.size, BLOCK)]
         self.load(TrainState({name: _initial(network) for name, network in self.networks.items()}, numbers))
 
     def train(
@@ -125,14 +127,14 @@ class Learner:
         """
         kind = _CallKind(rule, rows.shape if most is None else (most, *rows.shape[1:]), most is not None)
         compiled, layout = self._compiled.get(kind) or self._compile(kind)
-        memoryview(self.state)  # waits for the last call where TensorFlow runs asynchronously: it reads the same memory
         packed = compiled.packed
         packed[: rows.size] = rows.reshape(-1)
         packed[layout.places["rows"].stop :] = [*(inputs[name] for name in self.rules[rule].inputs), len(rows), *seed]
         with self.placed():
             state = tf.constant(self.state) if isinstance(self.state, np.ndarray) else self.state
             state, metrics, *priorities = compiled(state)
-        if wrong := self.find_divergence(np.asarray(memoryview(state)), np.asarray(memoryview(metrics)), rule):
+        # Reading waits for the call where TensorFlow runs asynchronously: the next one's input is in the same memory.
+        if wrong := self.find_divergence(np.asarray(memoryview(state)), memoryview(metrics), rule):
             raise DivergedError(wrong)
         self.state = state
         return metrics, (priorities[0] if priorities else None)
@@ -142,12 +144,22 @@ class Learner:
         state = np.asarray(memoryview(self.state))  # unlike .numpy(), no copy
         return {name: state[self._layout.places[f"{name}/weights"]] for name in self.networks}
 
-    def find_divergence(self, state: np.ndarray, metrics: np.ndarray, rule: str = "update") -> str:
-        """Returns what is not finite of what a call gave, metrics and parts of the state; empty if nothing is."""
-        # NaN is the largest and the smallest of all, and neither raises nor warns here.
-        if state.min() >= -LARGEST and state.max() <= LARGEST and math.isfinite(sum(metrics.tolist())):
+    def find_divergence(self, state: np.ndarray, metrics: Any, rule: str = "update") -> str:
+        """Returns what is not finite of what a call gave, metrics and parts of the state; empty if nothing is.
+
+        Args:
+            state: The flat state, float32 [size].
+            metrics: A sequence of the rule's metrics.
+            rule: Name of the rule.
+        """
+        # Made after each call, so the quickest way to say that nothing is wrong.
+        try:
+            squares = sum(state[block].dot(state[block]) for block in self._blocks)
+        except (FloatingPointError, RuntimeWarning):  # where NumPy or Python shall raise these
+            squares = math.inf
+        if squares <= LARGEST**2 and math.isfinite(sum(metrics)):
             return ""
-        given = zip(self.rules[rule].metrics, metrics.tolist(), strict=True)
+        given = zip(self.rules[rule].metrics, map(float, metrics), strict=True)
         wrong = [f"{name} is {value}" for name, value in given if not math.isfinite(value)]
         for name, place in self._layout.places.items():
             if not np.isfinite(state[place]).all():
