@@ -93,8 +93,9 @@ class PDQN(ActorCriticAgent):
         """
         rows, batched = self.scaled_observations(observation)
         networks, space = self.acting.networks(), self.parameterized_space
-        x = np.asarray(networks["actor"](rows))
-        values = np.asarray(networks["q"](rows, x))
+        with np.errstate(all="ignore"):  # np.seterr shall find mistakes; numbers that fade to 0 are none
+            x = np.asarray(networks["actor"](rows))
+            values = np.asarray(networks["q"](rows, x))
         taken = [space.decompose_batch(space.to_env_batch(np.full(len(rows), k), x))[1] for k in range(space.n)]
         parameters = [all_of[:, space.mask[k]] for k, all_of in enumerate(taken)]
         if batched:

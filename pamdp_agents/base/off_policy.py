@@ -50,7 +50,10 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
     """
 
     reward_scale: float = setting(
-        default=1.0, text="What rewards are multiplied by before they are stored.", kind=number(above=0), change="acts"
+        default=1.0,
+        text="What rewards are multiplied by before they are stored; another value rescales those that are.",
+        kind=number(above=0),
+        change="acts",
     )
 
     def begin(self) -> None:
@@ -71,7 +74,7 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
         Raises:
             AttributeError: It cannot change: the networks, or what else was made with it, are there; or agents are
                 being trained together, whose updates are one compiled call.
-            ValueError: It counts episodes, and there are several environments.
+            ValueError: It counts episodes, and there are several environments; or stored rewards do not bear it.
         """
         if not self.is_set_up:
             super().change_setting(name, value)
@@ -83,6 +86,8 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
             raise AttributeError(f"{name} cannot change while agents are trained together")
         if name == "train_freq":
             check_n_envs(self.n_envs, value)
+        if name == "reward_scale":
+            self.replay_buffer.rescale(value)
         super().change_setting(name, value)
         if recompiles:
             self.learner.forget_compiled()
@@ -124,7 +129,7 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
             self._replay_rng,
             self.observation_transform,
             space,
-            lambda: self.reward_scale,
+            self.reward_scale,
             self.find_extras,
             self._predict_rng,
         )

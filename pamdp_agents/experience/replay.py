@@ -46,7 +46,7 @@ class ReplayBuffer(TransitionRing):
         rng: Draws the batches of training.
         observation_transform: Flattens and scales observations.
         action_space: Converts actions.
-        reward_scale: Returns what rewards are multiplied by before they are stored.
+        reward_scale: What rewards are multiplied by before they are stored.
         find_extras: Returns what else is stored with transitions of given discrete actions, int [n], by name.
         own_rng: Draws what `sample` returns, so that it does not change training.
 
@@ -54,6 +54,7 @@ class ReplayBuffer(TransitionRing):
         observation_space: The environment's observation space.
         action_space: The environment's action space.
         n_envs: Number of the agent's environments.
+        reward_scale: What the stored rewards have been multiplied by; `rescale` changes it.
     """
 
     def __init__(
@@ -63,13 +64,13 @@ class ReplayBuffer(TransitionRing):
         rng: np.random.Generator,
         observation_transform: ObservationTransform,
         action_space: ParameterizedActionSpace,
-        reward_scale: Callable[[], float],
+        reward_scale: float,
         find_extras: Callable[[np.ndarray], Mapping[str, np.ndarray]],
         own_rng: np.random.Generator,
     ):
         super().__init__(buffer_size, layout, rng)
         self._observations, self._actions = observation_transform, action_space
-        self._reward_scale, self._find_extras, self._own_rng = reward_scale, find_extras, own_rng
+        self.reward_scale, self._find_extras, self._own_rng = reward_scale, find_extras, own_rng
         self.observation_space, self.action_space = observation_transform.space, action_space.space
         self.n_envs = 1
 
@@ -81,6 +82,36 @@ class ReplayBuffer(TransitionRing):
         """Forgets all transitions."""
         self.rows[: len(self)] = 0
         self.pos, self.full = 0, False
+
+    def rescale(self, reward_scale: float) -> None:
+        """Multiplies the stored rewards by another scale in place of the one of before.
+
+        Raises:
+            ValueError: One of them would be beyond float32.
+        """
+        stored = self.rows[: len(self), self.layout.places["r"]]
+        scaled = _times(stored, reward_scale / self.reward_scale)
+        if not np.isfinite(scaled).all():
+            raise ValueError(
+                f"reward_scale={reward_scale} makes rewards in the replay buffer larger than float32 holds"
+            )
+        stored[:] = scaled
+        self.reward_scale = reward_scale
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns what `restore` needs, as arrays."""
+        return super().state() | {"reward_scale": np.array(self.reward_scale)}
+
+    def restore(self, state: Mapping[str, np.ndarray], n_actions: int) -> None:
+        """Takes back what `state` returned; see `TransitionRing.restore`. Rewards get this buffer's scale."""
+        parts = dict(state)
+        if "reward_scale" in parts and "r" in parts:  # files of before have none
+            scale = np.asarray(parts.pop("reward_scale"))
+            if scale.shape != () or scale.dtype.kind != "f" or not 0 < scale < np.inf:
+                raise ValueError(f"replay buffer has the reward_scale {scale!r}, which must be a number above 0")
+            if scale != self.reward_scale:
+                parts["r"] = _times(parts["r"], self.reward_scale / float(scale))
+        super().restore(parts, n_actions)
 
     def add(
         self,
@@ -205,7 +236,7 @@ class ReplayBuffer(TransitionRing):
         return self._actions.to_env_stacked(k, x) if stacks else self._actions.to_env_batch(k, x)
 
     def _to_rewards(self, rows: np.ndarray) -> np.ndarray:
-        return rows[:, self.layout.places["r"].start] / np.float32(self._reward_scale())
+        return rows[:, self.layout.places["r"].start] / np.float32(self.reward_scale)
 
     def _to_dones(self, rows: np.ndarray) -> np.ndarray:
         return 1 - rows[:, self.layout.places["discount"].start]
@@ -236,12 +267,16 @@ class ReplayBuffer(TransitionRing):
         rewards = _read_array("reward", given, n, single)
         if rewards.dtype.kind not in "fiub":
             raise ValueError(f"reward must be {_count(None if single else n)} number(s), got {given!r}")
-        scale = self._reward_scale()
-        with np.errstate(over="ignore"):
-            scaled = (rewards.astype(np.float64) * scale).astype(np.float32)
+        scaled = _times(rewards, self.reward_scale)
         if not np.isfinite(scaled).all():
-            raise ValueError(f"reward times reward_scale={scale} must be finite as float32, got {given!r}")
+            raise ValueError(f"reward times reward_scale={self.reward_scale} must be finite as float32, got {given!r}")
         return scaled
+
+
+def _times(rewards: np.ndarray, scale: float) -> np.ndarray:
+    """Returns rewards times a scale, float32; infinite if it cannot hold them."""
+    with np.errstate(over="ignore", under="ignore"):
+        return (rewards.astype(np.float64) * scale).astype(np.float32)
 
 
 def _count(n: int | None) -> str:

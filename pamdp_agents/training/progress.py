@@ -29,8 +29,8 @@ class Progress:
         num_timesteps_at_start: The step at which it began.
         episodes: Episodes ended.
         n_updates: Updates made.
-        round_start: The step at which the round under way began, after which updates will be due; None: none is.
-        round_steps: Steps of all environments made in it.
+        round_timesteps: Environment steps made in the round under way, after which updates will be due; None: none is.
+        round_steps: Steps of all environments at once made in it.
         round_episodes: Episodes ended in it.
         due: Updates that are due and not yet made.
         remaining: How much of the run remains, from 1 at its start to 0 at its end.
@@ -43,7 +43,7 @@ class Progress:
         self.num_timesteps = self.total_timesteps = self.num_timesteps_at_start = 0
         self.episodes = self.n_updates = 0
         self.due: int | None = None
-        self.round_start: int | None = None
+        self.round_timesteps: int | None = None
         self.round_steps = self.round_episodes = 0
         self.remaining = 1.0
         self.start_time = 0
@@ -69,18 +69,18 @@ class Progress:
 
     def begin_round(self) -> None:
         """Begins a round, unless one is under way: it may have been interrupted, or saved, within it."""
-        if self.round_start is None:
-            self.round_start, self.round_steps, self.round_episodes = self.num_timesteps, 0, 0
+        if self.round_timesteps is None:
+            self.round_timesteps = self.round_steps = self.round_episodes = 0
 
     def forget_round(self) -> None:
         """Forgets the round under way and what is due: the next one begins anew."""
-        self.round_start = self.due = None
+        self.round_timesteps = self.due = None
         self.round_steps = self.round_episodes = 0
 
     def end_round(self) -> int:
         """Ends the round under way; returns the number of environment steps made in it."""
-        assert self.round_start is not None
-        steps, self.round_start = self.num_timesteps - self.round_start, None
+        assert self.round_timesteps is not None
+        steps, self.round_timesteps = self.round_timesteps, None
         return steps
 
     def count_updates(self, updates: int) -> None:
@@ -91,6 +91,8 @@ class Progress:
     def count_steps(self, steps: int) -> None:
         """Counts environment steps made."""
         self.num_timesteps += steps
+        if self.round_timesteps is not None:
+            self.round_timesteps += steps
         # The last round may go past the total.
         self.remaining = max(1.0 - self.num_timesteps / self.total_timesteps, 0.0)
 
@@ -135,7 +137,9 @@ class Progress:
             "total_timesteps": self.total_timesteps,
             "episodes": self.episodes,
             "n_updates": self.n_updates,
-            "round": None if self.round_start is None else [self.round_start, self.round_steps, self.round_episodes],
+            "round": None
+            if self.round_timesteps is None
+            else [self.round_timesteps, self.round_steps, self.round_episodes],
             "due": self.due,
             "ep_info_buffer": _finite(self.ep_info_buffer),
             "ep_success_buffer": [bool(success) for success in self.ep_success_buffer],
@@ -157,10 +161,8 @@ class Progress:
             self.count_steps(0)
         # Files of before these were kept have neither.
         if (under_way := state.get("round")) is not None:
-            start, self.round_steps, self.round_episodes = (check_integer("round", count, 0) for count in under_way)
-            if start > self.num_timesteps:
-                raise ValueError(f"round began at step {start}, after step {self.num_timesteps}, which was the last")
-            self.round_start = start
+            counts = [check_integer("round", count, 0, LARGEST_COUNT) for count in under_way]
+            self.round_timesteps, self.round_steps, self.round_episodes = counts
         if (due := state.get("due")) is not None:
             self.due = check_integer("due", due, 0, LARGEST_COUNT)
         for episode in state["ep_info_buffer"]:

@@ -1,6 +1,7 @@
 """The replay buffer's public side: transitions in the environment's units, stored as training's own, and read back."""
 
 import copy
+import io
 from collections import OrderedDict
 from unittest.mock import patch
 
@@ -203,6 +204,35 @@ def test_extend_adds_one_after_the_other_and_the_oldest_go():
     buffer.extend(*zip(*transitions(env, 7), strict=True))
     assert (buffer.full, buffer.pos, buffer.size(), buffer.buffer_size, buffer.n_envs) == (True, 2, 5, 5, 1)
     assert buffer.rewards.tolist() == [5, 6, 2, 3, 4]
+
+
+def test_another_scale_of_rewards_is_that_of_all_that_is_stored(tmp_path):
+    agent = MPDQN("MlpPolicy", Sampled(), reward_scale=0.5, **SMALL).learn(9)
+    rewards, column = agent.replay_buffer.rewards, agent.row.places["r"].start
+    agent.save(tmp_path / "agent", include=["replay_buffer"])
+    agent.save_replay_buffer(tmp_path / "buffer")
+    agent.reward_scale = 4.0
+    other = MPDQN("MlpPolicy", Sampled(), reward_scale=4.0, **SMALL)
+    other.load_replay_buffer(tmp_path / "buffer")
+    for each in (agent, other, MPDQN.load(tmp_path / "agent", reward_scale=4.0)):
+        np.testing.assert_array_equal(each.replay_buffer.rows[:9, column], rewards * 4)
+        np.testing.assert_array_equal(each.replay_buffer.rewards, rewards)
+
+
+def test_a_scale_that_stored_rewards_do_not_bear_is_refused():
+    agent = MPDQN("MlpPolicy", Sampled(), **SMALL).learn(9)
+    rows = agent.replay_buffer.rows.copy()
+    with pytest.raises(ValueError, match=r"reward_scale=1e\+38 makes rewards"):
+        agent.replay_buffer.rows[0, agent.row.places["r"]] = rows[0, agent.row.places["r"]] = 1e6
+        agent.reward_scale = 1e38
+    assert agent.reward_scale == agent.replay_buffer.reward_scale == 1.0
+    np.testing.assert_array_equal(agent.replay_buffer.rows, rows)
+    agent.save_replay_buffer(file := io.BytesIO())
+    for wrong in (0.0, -1.0, np.nan, np.inf, [1.0], "1"):
+        state = agent.replay_state() | {"reward_scale": np.array(wrong)}
+        with pytest.raises(ValueError, match="the reward_scale"):
+            agent.restore_replay(state)
+    agent.load_replay_buffer(file)
 
 
 def test_it_knows_the_number_of_environments():

@@ -131,14 +131,29 @@ def test_a_new_run_begins_with_nothing_due():
     agent = MPDQN("MlpPolicy", Numbered(), train_freq=4, **SMALL).learn(END, callback=Stop())
     updates = agent._n_updates
     agent.learn(4)
-    assert agent._n_updates == updates and agent.progress.round_start is None
+    assert agent._n_updates == updates and agent.progress.round_timesteps is None
+
+
+def test_a_count_of_steps_set_within_a_round_is_saved(tmp_path):
+    class Reset(BaseCallback):
+        def _on_step(self):
+            if self.num_timesteps == 30:
+                self.model.num_timesteps = 0
+                self.model.save(tmp_path / "agent", include=["replay_buffer"])
+                return False
+            return True
+
+    agent = MPDQN("MlpPolicy", Numbered(), train_freq=4, gradient_steps=-1, **SMALL).learn(END, callback=Reset())
+    loaded = MPDQN.load(tmp_path / "agent", env=Numbered())
+    assert loaded.num_timesteps == 0
+    assert loaded.progress.state()["round"] == agent.progress.state()["round"] == [2, 2, 0]
 
 
 def test_counts_of_a_round_that_do_not_fit_are_refused(tmp_path):
     agent = MPDQN("MlpPolicy", gym.make("CartPole-v1"), **SMALL)
     state = agent.progress.state()
-    with pytest.raises(ValueError, match="round began at step 5, after step 0"):
-        agent.progress.restore(state | {"round": [5, 0, 0]})
+    with pytest.raises(ValueError, match="round must"):
+        agent.progress.restore(state | {"round": [5, -1, 0]})
     with pytest.raises(ValueError, match="due"):
         agent.progress.restore(state | {"due": -1})
 

@@ -221,7 +221,7 @@ def test_an_error_of_an_environment_loses_no_update_that_was_due():
         agent.learn(40, reset_num_timesteps=False)
     assert (agent.num_timesteps, agent._n_updates, agent.progress.round_steps) == (26, 24, 2)
     agent.learn(2, reset_num_timesteps=False)  # in a new episode, half a round goes on
-    assert (agent.num_timesteps, agent._n_updates, agent.progress.round_start) == (28, 28, None)
+    assert (agent.num_timesteps, agent._n_updates, agent.progress.round_timesteps) == (28, 28, None)
 
 
 def half_way(**changes):
