@@ -8,13 +8,12 @@ from typing import Any, NamedTuple, Protocol
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.wrappers import RecordEpisodeStatistics
 from numpy.typing import NDArray
 
 from pamdp_agents.checks import check_integer
 from pamdp_agents.environments.adapt import adapt
 from pamdp_agents.environments.adapter import Environment
-from pamdp_agents.environments.recorded import has_recorder, read_flag, recorded_episode
+from pamdp_agents.environments.recorded import read_flag, recorded_episode
 
 MOST_UNCONFIRMED_ENDS = 1000
 """After so many ends in a row that a recorder does not confirm, it is not heard: no game has so many lives."""
@@ -81,7 +80,7 @@ def evaluate_policy(
     """
     n_eval_episodes = check_integer("n_eval_episodes", n_eval_episodes, at_least=1)
     if isinstance(env, str):
-        env = make_eval_env(env)
+        env, warn = gym.make(env), False  # nothing stands around it that changes what is counted here
         try:
             return evaluate_policy(
                 model, env, n_eval_episodes, deterministic, render, callback, reward_threshold,
@@ -100,7 +99,7 @@ def evaluate_policy(
 
     # The names below are SB3's, since callbacks read them.
     observations = environments.reset(seed)
-    is_monitor_wrapped = has_recorder(env)  # asked now, when no step is under way in other processes
+    is_monitor_wrapped = environments.is_recorded()  # asked now, when no step is under way in other processes
     unconfirmed_ends = np.zeros(n_envs, dtype=int)
     states = None
     while (episode_counts < episode_count_targets).any():
@@ -220,11 +219,6 @@ def play_episodes(
     reported = any(report is not None for report in reports)
     returns, lengths = played
     return Episodes(returns, lengths, [bool(report) for report in reports] if reported else [])
-
-
-def make_eval_env(env_id: str) -> gym.Env:
-    """Makes a registered environment that records the statistics of its episodes."""
-    return RecordEpisodeStatistics(gym.make(env_id))
 
 
 def _warn_of_missing_statistics() -> None:

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from tqdm import tqdm
 
-from pamdp_agents.logger import Logger, configure
+from pamdp_agents.logger import CSVOutputFormat, Logger, configure
 
 
 def read_csv(folder: Path) -> list[dict[str, str]]:
@@ -103,6 +103,17 @@ def test_a_new_key_adds_a_csv_column_and_keeps_the_old_rows(tmp_path: Path) -> N
         {"a": "", "text": "", "b": "3.5"},
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["progress.csv"]
+
+
+def test_a_new_csv_column_keeps_links_and_modes(tmp_path: Path) -> None:
+    (tmp_path / "real.csv").touch(mode=0o600)
+    (tmp_path / "progress.csv").symlink_to(tmp_path / "real.csv")
+    output = CSVOutputFormat(tmp_path / "progress.csv")
+    output.write({"a": 1}, {})
+    output.write({"b": 2}, {})
+    assert (tmp_path / "progress.csv").is_symlink() and (tmp_path / "real.csv").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "real.csv").read_text().split() == ["a,b", "1,", ",2"]
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_json_lines_hold_plain_numbers_whatever_computed_them(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """What loggers take besides numbers and texts, where they write it, and messages."""
 
+import copy
 import csv
 import io
 import json
+import pickle
 import sys
 import types
 from pathlib import Path
@@ -12,7 +14,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from matplotlib.figure import Figure as MatplotlibFigure
+from toy_environments import Target
 
+from pamdp_agents import MPDQN
 from pamdp_agents import logger as logging
 from pamdp_agents.logger import (
     CSVOutputFormat,
@@ -217,7 +221,9 @@ def test_a_closed_event_file_is_not_written_to(tmp_path: Path) -> None:
         (np.array([[2]]), 2),
         (tf.Variable(1.5), 1.5),
         (tf.constant(1.5, tf.bfloat16), 1.5),
+        (np.longdouble(1.5), 1.5),
         ([1], [1]),
+        ({"a": [np.longdouble(1)]}, {"a": [1.0]}),
         ({"a": [np.int8(1), np.array([2])]}, {"a": [1, 2]}),
     ],
 )
@@ -345,6 +351,36 @@ def test_a_key_that_is_not_there_reads_as_zero_and_is_not_written(tmp_path: Path
     assert logger.name_to_value["train/critic_loss"] == 0.0
     assert "train/critic_loss" not in logger.name_to_value and logger.name_to_value == {}
     assert isinstance(logger.name_to_value, dict)
+
+
+def test_tensorboard_takes_steps_that_are_floats_and_tells_of_numbers_beyond_them(tmp_path: Path) -> None:
+    logger = configure(tmp_path, ["tensorboard"])
+    logger.record("large", 10**400)
+    logger.record("small", 1)
+    with pytest.warns(UserWarning, match="'?large'?.*larger than a float"):
+        logger.dump(5e3)
+    logger.close()
+    assert list(tmp_path.glob("events.*"))
+
+
+def test_copies_of_a_logger_ask_nobody() -> None:
+    agent = MPDQN("MlpPolicy", Target(), seed=0, buffer_size=50, learning_starts=5, batch_size=4).learn(10)
+    for made in (copy.deepcopy(agent.logger), pickle.loads(pickle.dumps(agent.logger))):
+        made.record("own", 1)
+        assert made.name_to_value["own"] == 1
+    copied = pickle.loads(pickle.dumps(agent.replay_buffer))
+    np.testing.assert_array_equal(copied.rows, agent.replay_buffer.rows)
+
+
+def test_a_logger_of_two_agents_asks_the_one_that_learns() -> None:
+    logger, seen = Logger(None, []), []
+    agents = [MPDQN("MlpPolicy", Target(), seed=seed, buffer_size=50, learning_starts=5) for seed in (0, 1)]
+    for agent in agents:
+        agent.set_logger(logger)
+    for agent in agents:
+        agent.learn(20, lambda found, _: seen.append(found["self"].logger.name_to_value["train/n_updates"]) or True)
+        assert seen[-1] == agent.num_timesteps - 6
+        agent.dump_logs()
 
 
 def test_what_an_object_has_to_record_is_asked_when_somebody_reads() -> None:

@@ -274,6 +274,8 @@ class Agent(Saved, Trainee):
         if not self._custom_logger:
             formats, name = ["stdout"] if self.verbose else [], tb_log_name or type(self).__name__
             self._log_to(configure_run(self.tensorboard_log, formats, name, reset_num_timesteps))
+        else:  # it may have asked another agent since
+            self._log_to(self.logger)
         one.init_callback(self)
         yield from training.rounds()
 

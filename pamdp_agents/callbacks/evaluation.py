@@ -14,7 +14,7 @@ from tqdm import tqdm
 from pamdp_agents.callbacks.base import BaseCallback, EventCallback
 from pamdp_agents.checks import check_integer
 from pamdp_agents.environments.vec_normalize import find_vec_normalize
-from pamdp_agents.evaluation import make_eval_env, play_episodes
+from pamdp_agents.evaluation import play_episodes
 from pamdp_agents.files.archive import npz_bytes
 from pamdp_agents.files.atomic import write_bytes
 
@@ -60,7 +60,7 @@ class EvalCallback(EventCallback):
         warn: bool = True,
     ) -> None:
         super().__init__(callback_after_eval, verbose)
-        self.eval_env = make_eval_env(eval_env) if isinstance(eval_env, str) else eval_env
+        self.eval_env = gym.make(eval_env) if isinstance(eval_env, str) else eval_env
         self.callback_on_new_best = callback_on_new_best
         if callback_on_new_best is not None:
             callback_on_new_best.parent = self
@@ -70,7 +70,7 @@ class EvalCallback(EventCallback):
         self.best_model_save_path = best_model_save_path
         self.deterministic = deterministic
         self.render = render
-        self.warn = warn
+        self.warn = warn and not isinstance(eval_env, str)  # nothing stands around that one
         self.best_mean_reward = -np.inf
         self.last_mean_reward = -np.inf
         self.evaluations_timesteps: list[int] = []

@@ -105,8 +105,8 @@ def _find_environment(args: argparse.Namespace, folder: Path) -> tuple[dict[str,
         recorded = given
     elif args.path is not None and (unsafe := find_unsafe(recorded)):
         raise CommandError(
-            f"{folder / CONFIG} names the wrapper {unsafe[0]}, which is not imported, for that runs code: if you trust "
-            f"it, import its module with --gym-packages, or name it with --env-wrapper"
+            f"{folder / CONFIG} names the wrapper {unsafe[0]}, which is no wrapper's class that is imported, or writes "
+            "files: if you trust it, name it with --env-wrapper, or import a class's module with --gym-packages"
         )
     return trained_with | dict(args.env_kwargs), find_wrappers(recorded)
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pamdp_agents.environments.processes import Processes
+from pamdp_agents.environments.recorded import has_recorder
 from pamdp_agents.environments.returned import LIMIT, Fault, refused_by, shown
 from pamdp_agents.spaces.observations import ObservationTransform
 from pamdp_agents.spaces.parameterized import ParameterizedActionSpace
@@ -96,6 +97,10 @@ class EnvironmentAdapter(ABC):
     @abstractmethod
     def name(self) -> str:
         """The environment's id, or its class."""
+
+    def is_recorded(self) -> bool:
+        """Whether a wrapper records episodes under `info["episode"]`; asked when no step is under way."""
+        return has_recorder(self.env)
 
     def reset(self, seed: int | None, **options: Any) -> Any:
         """Starts n new episodes; returns their first observations.
@@ -244,10 +249,10 @@ class EnvironmentAdapter(ABC):
         if isinstance(error, StopIteration):  # which would end the generators on its way
             raise RuntimeError(self._sentence("raised StopIteration")) from error
         if library := refused_by(error):
-            what = "reset must return (observation, info)" if self._sent is None else MUST_RETURN
+            must = "reset must return (observation, info)" if self._sent is None else MUST_RETURN
             what = (
-                f"returned what {library} could not take ({type(error).__name__}: {error}); {what}, the observation in "
-                f"{self.observation_space}"
+                f"returned, or was given, what {library} could not take ({type(error).__name__}: {error}); {must}, the "
+                f"observation in {self.observation_space}"
             )
             raise (TypeError if isinstance(error, TypeError) else ValueError)(self._sentence(what)) from error
         error.add_note(self._sentence("raised this"))

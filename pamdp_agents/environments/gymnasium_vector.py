@@ -34,6 +34,10 @@ class GymnasiumVectorEnvironment(EnvironmentAdapter):
             isinstance(layer, RecordEpisodeStatistics) for layer in layers_of(env)
         )
 
+    def is_recorded(self) -> bool:
+        """Whether a wrapper records episodes under `info["episode"]`, and counts them right."""
+        return not self._miscounts and super().is_recorded()
+
     @property
     def observation_space(self) -> gym.Space:
         """One environment's observation space."""
@@ -133,7 +137,7 @@ def split_infos(infos: dict[str, Any] | list[dict[str, Any]], n: int) -> list[di
         return infos
     split: list[dict[str, Any]] = [{} for _ in range(n)]
     for key, value in infos.items():
-        if _is_mask(value, n) and key.startswith("_") and key[1:] in infos:
+        if _is_mask(value, n) and isinstance(key, str) and key.startswith("_") and key[1:] in infos:
             continue
         mask = infos.get(f"_{key}")
         mask = mask if _is_mask(mask, n) else None

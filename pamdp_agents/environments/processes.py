@@ -33,9 +33,13 @@ class Processes:
 
     def __init__(self, env: Any) -> None:
         self._env = getattr(env, "unwrapped", env)
-        given = getattr(self._env, "processes", None)
-        of_a_kind = isinstance(given, list) and all(isinstance(each, BaseProcess) for each in given)
-        self._processes: list[Any] = given if of_a_kind and given else []
+        given: Any = getattr(self._env, "processes", None)
+        pipes: Any = getattr(self._env, "parent_pipes", getattr(self._env, "remotes", None))
+        # An environment may have processes of its own.
+        are_theirs = isinstance(given, list) and isinstance(pipes, list | tuple) and len(pipes) == len(given)
+        self._processes: list[Any] = []
+        if are_theirs and all(isinstance(each, BaseProcess) for each in given):
+            self._processes = given
         self._lost: Fault | None = None
         self.patience, self.resetting = PATIENCE, False
         self._first_ended: int | None = None

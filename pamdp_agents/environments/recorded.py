@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from gymnasium.wrappers import RecordEpisodeStatistics
 
@@ -74,8 +75,11 @@ def _is_wrapped_here(env: Any) -> bool:
         if RECORDERS & {cls.__name__ for cls in type(env).__mro__}:
             return getattr(env, "_stats_key", "episode") == "episode"
         attributes = getattr(env, "__dict__", {})
-        inner = [attributes[name] for name in ("env", "venv") if attributes.get(name) is not None]
-        env = next(iter([*inner, *(attributes.get("envs") or ())]), None)
+        if several := attributes.get("envs"):
+            return all(map(_is_wrapped_here, several))
+        # An environment that is no wrapper may hold others for purposes of its own.
+        is_wrapper = isinstance(env, gym.Wrapper | gym.vector.VectorWrapper)
+        env = attributes.get("env") if is_wrapper else attributes.get("venv")
     return False
 
 
@@ -85,9 +89,11 @@ def _is_wrapped_in_sb3(env: Any) -> bool:
         return False
     monitor = getattr(sys.modules.get("stable_baselines3.common.monitor"), "Monitor", None)
     try:
-        if monitor is not None and all(env.env_is_wrapped(monitor)):
+        yes = [True] * env.num_envs  # methods that a class has because it must may say anything
+        if monitor is not None and env.env_is_wrapped(monitor) == yes:
             return True
-        return all(env.env_is_wrapped(RecordEpisodeStatistics)) and set(env.get_attr("_stats_key")) == {"episode"}
+        keys = ["episode"] * env.num_envs
+        return env.env_is_wrapped(RecordEpisodeStatistics) == yes and env.get_attr("_stats_key") == keys
     except (AttributeError, NotImplementedError):  # those that have only part of the interface
         return False
 

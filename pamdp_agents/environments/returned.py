@@ -117,18 +117,23 @@ def shown(value: Any) -> str:
 
 
 LIBRARIES = ("gymnasium.", "stable_baselines3.")
+CALLS = ("reset", "step", "reset_async", "reset_wait", "step_async", "step_wait")
 
 
 def refused_by(error: Exception) -> str | None:
     """Returns which part of Gymnasium or Stable-Baselines3 could not read what an environment returned, if it was so.
 
     A wrapper or vector environment fails where it puts a wrong value in an array, say; what an environment's own code
-    raises is something else. NumPy, which they call, does not count.
+    raises is something else, also where it uses these libraries. What they call of others does not count.
     """
-    trace, where = error.__traceback__, ""
+    trace, where, call = error.__traceback__, "", ""
     while trace is not None:
         module = trace.tb_frame.f_globals.get("__name__", "")
-        where = where if module.startswith("numpy.") else module
+        is_library = module.startswith(LIBRARIES) and not module.startswith("gymnasium.envs.")
+        if not is_library and module.partition(".")[0] not in ("numpy", "functools"):
+            where = call = ""
+        elif is_library:
+            where, call = module, call or trace.tb_frame.f_code.co_name
         trace = trace.tb_next
     built_in = type(error).__module__ == "builtins" or isinstance(error, TypeError)  # NumPy's own are of these, too
-    return where if built_in and where.startswith(LIBRARIES) and not where.startswith("gymnasium.envs.") else None
+    return where if built_in and call in CALLS else None

@@ -26,10 +26,11 @@ class SingleEnvironment(EnvironmentAdapter):
     @property
     def name(self) -> str:
         """The environment's id, or its class."""
-        if self.env.spec:
-            return self.env.spec.id
-        inner = self.env.unwrapped
-        return type(getattr(inner, "gym_env", inner).unwrapped).__name__  # not that of shimmy's wrapper
+        if spec := getattr(self.env, "spec", None):
+            return spec.id
+        inner = getattr(self.env, "unwrapped", self.env)
+        inner = getattr(inner, "gym_env", inner)  # what is in shimmy's wrapper
+        return type(getattr(inner, "unwrapped", inner)).__name__
 
     def _reset(self, seed: int | None, **options: Any) -> Any:
         """Starts a new episode; returns its first observation.
@@ -87,10 +88,16 @@ class SingleEnvironment(EnvironmentAdapter):
 
 def stack_one(space: gym.Space, value: Any) -> Any:
     """Returns one element of a space as vector environments stack n of them."""
-    if isinstance(space, gym.spaces.Box):  # the quick way to the same
+    if isinstance(space, NUMERIC):  # the quick way to the same, and whole floats are numbers here
         return np.asarray(value, space.dtype)[None]
+    if isinstance(space, gym.spaces.Dict):
+        return {key: stack_one(part, value[key]) for key, part in space.spaces.items()}
+    if isinstance(space, gym.spaces.Tuple):
+        return tuple(map(stack_one, space.spaces, value))
     empty: Any = create_empty_array(space, n=1)
     return concatenate(space, [value], empty)
 
+
+NUMERIC = (gym.spaces.Box, gym.spaces.Discrete, gym.spaces.MultiDiscrete, gym.spaces.MultiBinary)
 
 UPDATE = "update the environment to Gymnasium's interface of version 1.0, or wrap it"

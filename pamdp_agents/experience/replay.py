@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from pamdp_agents.checks import check_integer
-from pamdp_agents.experience.ring import TransitionRing
+from pamdp_agents.experience.ring import OTHER_SPACES, TransitionRing
 from pamdp_agents.experience.transition import Transition, TransitionLayout
 from pamdp_agents.spaces import ObservationTransform, ParameterizedActionSpace
 
@@ -100,11 +100,22 @@ class ReplayBuffer(TransitionRing):
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns what `restore` needs, as arrays."""
-        return super().state() | {"reward_scale": np.array(self.reward_scale)}
+        return super().state() | self._scales() | {"reward_scale": np.array(self.reward_scale)}
 
     def restore(self, state: Mapping[str, np.ndarray], n_actions: int) -> None:
-        """Takes back what `state` returned; see `TransitionRing.restore`. Rewards get this buffer's scale."""
+        """Takes back what `state` returned; see `TransitionRing.restore`. Rewards get this buffer's scale.
+
+        Raises:
+            KeyError: A part is missing.
+            ValueError: As there; or observations or parameters were scaled otherwise. The buffer is as it was then.
+        """
         parts = dict(state)
+        for name, scale in self._scales().items():
+            if name in parts and not np.array_equal(parts.pop(name), scale):
+                raise ValueError(
+                    f"replay buffer holds transitions of other {name}, which this agent would misread: {OTHER_SPACES}, "
+                    "or with another scale_observations"
+                )
         if "reward_scale" in parts and "r" in parts:  # files of before have none
             scale = np.asarray(parts.pop("reward_scale"))
             if scale.shape != () or scale.dtype.kind != "f" or not 0 < scale < np.inf:
@@ -112,6 +123,13 @@ class ReplayBuffer(TransitionRing):
             if scale != self.reward_scale:
                 parts["r"] = _times(parts["r"], self.reward_scale / float(scale))
         super().restore(parts, n_actions)
+
+    def _scales(self) -> dict[str, np.ndarray]:
+        """Returns by what rows are in other units than the environment's, float64, by name."""
+        return {
+            "observation_scales": np.stack([self._observations.factor, self._observations.summand]),
+            "parameter_bounds": np.stack([self._actions.low, self._actions.high]),
+        }
 
     def add(
         self,
@@ -151,6 +169,9 @@ class ReplayBuffer(TransitionRing):
         n = 1 if n is None else n
         if n == 0:
             return
+        if isinstance(self.action_space, spaces.Discrete):
+            action = _without_last_axis(action)
+            action = action[0] if single and np.shape(action) == (1,) else action
         try:
             k, x = self._actions.from_env_batch([action] if single else self._list_actions(action, n))
         except ValueError as error:
@@ -244,6 +265,8 @@ class ReplayBuffer(TransitionRing):
     def _read_observations(self, name: str, given: Any) -> tuple[int | None, np.ndarray]:
         """Returns their number, None for one that is not in a batch, and them, float32 [n, D]."""
         transform = self._observations
+        if isinstance(self.observation_space, spaces.Discrete):
+            given = _without_last_axis(given)
         try:
             batched = transform.is_batch(given)
             with np.errstate(over="ignore"):
@@ -273,6 +296,11 @@ class ReplayBuffer(TransitionRing):
         return scaled
 
 
+def _without_last_axis(given: Any) -> Any:
+    """Returns an array [n, 1], which Stable-Baselines3 makes of n single numbers, as [n]; all else as it is."""
+    return given[:, 0] if isinstance(given, np.ndarray) and given.shape[1:] == (1,) else given
+
+
 def _times(rewards: np.ndarray, scale: float) -> np.ndarray:
     """Returns rewards times a scale, float32; infinite if it cannot hold them."""
     with np.errstate(over="ignore", under="ignore"):
@@ -289,8 +317,7 @@ def _read_array(name: str, given: Any, n: int, single: bool) -> np.ndarray:
         values = np.asarray(given)
     except ValueError:  # ragged
         values = np.zeros((0, 0))
-    if single and values.shape == ():
-        values = values[None]
+    values = _without_last_axis(values[None] if single and values.shape == () else values)
     if values.shape != (n,):
         raise ValueError(
             f"{name} must be of shape ({n},), one for each transition, got shape {values.shape}: {given!r}"

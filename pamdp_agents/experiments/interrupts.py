@@ -62,11 +62,13 @@ class InterruptedOnce:
     Attributes:
         saving: True: no signal interrupts; the first is kept in `pending`.
         pending: The interrupt that a signal meant while `saving`, or None.
+        raised: The last one that a signal raised, or None.
     """
 
     def __init__(self, count: Callable[[], int]):
         self.saving = False
         self.pending: KeyboardInterrupt | None = None
+        self.raised: KeyboardInterrupt | None = None
         self._count, self._interrupted_at = count, -1
         self._handlers: dict[int, Any] = {}
 
@@ -84,13 +86,17 @@ class InterruptedOnce:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         count = self._count()
-        if self._interrupted_at == count:
+        if self._interrupted_at == count or (self.saving and self.pending is not None):
             return
-        if not self.saving:
-            self._interrupted_at = count
+        try:
             self._handlers[number](number, frame)
-        elif self.pending is None:
-            try:
-                self._handlers[number](number, frame)
-            except KeyboardInterrupt as interrupt:
+        except KeyboardInterrupt as interrupt:
+            if self.saving:
                 self.pending = interrupt
+            else:
+                self._interrupted_at, self.raised = count, interrupt
+                raise
+
+    def find_lost(self) -> KeyboardInterrupt | None:
+        """Returns the interrupt of which another library made the error that ended what is done, if one did."""
+        return self.raised if self._interrupted_at == self._count() else None

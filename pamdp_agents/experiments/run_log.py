@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ class _ContinuedTable(CSVOutputFormat):
         content = (whole[0] + whole[1]).decode("utf-8", errors="replace")
         write_bytes(filename, content.encode())
         self.filename = filename
-        self.keys = next(csv.reader(content.splitlines()), [])
+        self.keys = next(csv.reader(io.StringIO(content, newline="")), [])
 
 
 def start_log(agent: Agent, folder: Path, tensorboard: Path | None, table: bool) -> None:

@@ -18,6 +18,7 @@ import gymnasium as gym
 import numpy as np
 
 from pamdp_agents.agents import AGENTS, agent_class
+from pamdp_agents.base.settings import as_plain
 from pamdp_agents.checks import check_choice, check_integer, check_mapping, check_path, check_seeds, warn_user
 from pamdp_agents.experiments.env_wrappers import find_wrappers, read_wrappers
 from pamdp_agents.experiments.interrupts import InterruptedOnce
@@ -114,7 +115,7 @@ class TrainingRun:
             if self.tensorboard_log is None
             else Path(check_path("tensorboard_log", self.tensorboard_log)),
             "verbose": check_integer("verbose", self.verbose, 0),
-            "settings": _check_plain("settings", self.settings),
+            "settings": agent_class(self.algorithm).drop_neutral(_check_plain("settings", self.settings)),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -296,7 +297,7 @@ class TrainingRun:
                 finally:
                     signals.saving = True
             except (Exception, KeyboardInterrupt) as error:
-                failure = error
+                failure = signals.find_lost() or error
             # Last in, first out: the agents come before their replay buffers, for which the disk may be too small. One
             # that cannot be saved does not keep the others from it.
             with contextlib.ExitStack() as saving_all:
@@ -353,7 +354,7 @@ def _check_env(env: Any) -> str:
 
 def _check_plain(name: str, values: Any) -> dict[str, Any]:
     """Returns a copy of what names values that JSON can hold."""
-    checked = check_mapping(name, values)
+    checked = as_plain(check_mapping(name, values))
     if wrong := {key: value for key, value in checked.items() if not is_plain(value)}:
         raise ValueError(f"{name} must be values that JSON can hold, got {wrong}")
     return copy.deepcopy(checked)

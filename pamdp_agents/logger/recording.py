@@ -82,6 +82,9 @@ class Logger:
         """
         self._ask = weakref.WeakMethod(record_news)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_ask": None}  # a copy's values are nobody's
+
     def record(self, key: str, value: Any, exclude: str | tuple[str, ...] | None = None) -> None:
         """Sets a value of the current row; the last one set is written.
 

@@ -51,7 +51,7 @@ class TensorBoardOutputFormat(KVWriter):
             if value is not None:
                 event.MergeFromString(self._summary(key, value))
         with self.writer.as_default():
-            self._tf.summary.experimental.write_raw_pb(event.SerializeToString(), step=step)
+            self._tf.summary.experimental.write_raw_pb(event.SerializeToString(), step=int(step))
         self.writer.flush()
 
     def close(self) -> None:
@@ -67,7 +67,10 @@ class TensorBoardOutputFormat(KVWriter):
             metadata = self._tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "text"})
             return self._value(tag=key, metadata=metadata, tensor=self._tf.make_tensor_proto(value))
         if isinstance(value, numbers.Real):
-            return self._value(tag=key, simple_value=float(value))
+            try:
+                return self._value(tag=key, simple_value=float(value))
+            except OverflowError:
+                return self._warn(key, "it is larger than a float can be")
         values = as_numbers(value)
         if values is None:
             return self._warn(key, f"TensorBoard has nothing for a {type(value).__name__}")

@@ -112,7 +112,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, str) or not hasattr(value, "__array__"):
         return value
     array = as_array(value)
-    return array.item() if array.size == 1 else array
+    if array.size != 1:
+        return array
+    return float(array.item()) if array.dtype.kind == "f" else array.item()  # of a long double, item() is one
 
 
 def as_array(value: Any) -> NDArray[Any]:

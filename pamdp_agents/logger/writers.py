@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any, Protocol, TextIO, runtime_checkable
 import numpy as np
 from tqdm import tqdm
 
+from pamdp_agents.files.atomic import write_bytes
 from pamdp_agents.logger.values import FormatUnsupportedError, plain, special_kind
 
 Values = dict[str, Any]
@@ -157,10 +159,9 @@ class CSVOutputFormat(KVWriter):
         with self.filename.open(newline="", encoding="utf-8") as old:
             rows = list(csv.reader(old))[1:]
         self.keys += new_keys
-        temporary = self.filename.with_name(self.filename.name + ".tmp")
-        with temporary.open("w", newline="", encoding="utf-8") as new:
-            csv.writer(new).writerows([self.keys, *(row + [""] * len(new_keys) for row in rows)])
-        temporary.replace(self.filename)
+        table = io.StringIO(newline="")
+        csv.writer(table).writerows([self.keys, *(row + [""] * len(new_keys) for row in rows)])
+        write_bytes(self.filename, table.getvalue().encode())
 
 
 class JSONOutputFormat(KVWriter):

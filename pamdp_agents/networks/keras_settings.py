@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
+
+_TURN = threading.RLock()
 
 
 @contextlib.contextmanager
 def own_keras_settings() -> Iterator[None]:
     """The settings that networks are made and traced under: float32 throughout, images with their channels last.
 
-    What was set before is set again at the end.
+    What was set before is set again at the end. One thread at a time has them: they are the whole process's.
     """
+    with _TURN:
+        yield from _set_own()
+
+
+def _set_own() -> Iterator[None]:
     floatx, policy, image_format = keras.config.floatx(), keras.config.dtype_policy(), keras.config.image_data_format()
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")

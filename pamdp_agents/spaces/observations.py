@@ -63,6 +63,8 @@ class ObservationTransform:
         high: float64 [D], upper bounds.
         scaled: bool [D], which components are scaled.
         too_wide: bool [D], which components would be scaled if their bounds were not so far apart.
+        factor: float64 [D], what components are multiplied by.
+        summand: float64 [D], what is added then.
         shapes: Each leaf's shape, in the vector's order; (d,) for a leaf that becomes one-hot.
         nesting: How the leaves are nested; see `pamdp_agents.spaces.nested.nesting`.
 
@@ -112,11 +114,11 @@ class ObservationTransform:
         self.scaled &= ~self.too_wide
 
         # Scaled = observation · factor + summand, in float64: float32 would lose a narrow range far from 0.
-        self._factor, self._summand = np.ones(self.size), np.zeros(self.size)
+        self.factor, self.summand = np.ones(self.size), np.zeros(self.size)
         low, high = self.low[self.scaled], self.high[self.scaled]
         half, middle = (high - low) / 2, (high + low) / 2
-        self._factor[self.scaled] = inverse(half)
-        self._summand[self.scaled] = -middle * self._factor[self.scaled]
+        self.factor[self.scaled] = inverse(half)
+        self.summand[self.scaled] = -middle * self.factor[self.scaled]
 
     def __call__(self, observation: Any) -> NDArray[np.float32]:
         """Returns one observation as float32 [D].
@@ -128,7 +130,7 @@ class ObservationTransform:
             array = np.asarray(observation)
             if array.shape != self.space.shape:
                 raise ValueError(self._describe_mismatch(array, "an observation"))
-            return (array.reshape(-1) * self._factor + self._summand).astype(np.float32, casting="same_kind")
+            return (array.reshape(-1) * self.factor + self.summand).astype(np.float32, casting="same_kind")
         return self._transform(nested.unpack(self.nesting, [observation]))[0]
 
     def batch(self, observations: Any) -> NDArray[np.float32]:
@@ -162,8 +164,8 @@ class ObservationTransform:
             What `batch` takes: an array [n, …] of the space's dtype, or a tuple or dict of them; in place of an array a
             list for spaces whose observations are none. Floats are as exact as float32 scaled to [−1, 1] is.
         """
-        flat = rows.astype(np.float64) - self._summand
-        flat = np.where(self._factor > 0, flat / np.where(self._factor > 0, self._factor, 1.0), self.low)
+        flat = rows.astype(np.float64) - self.summand
+        flat = np.where(self.factor > 0, flat / np.where(self.factor > 0, self.factor, 1.0), self.low)
         columns = [_unflatten(leaf, flat[:, self.places[path]]) for path, leaf in self._leaves]
         return nested.assemble(self.nesting, columns)
 
@@ -207,7 +209,7 @@ class ObservationTransform:
         if len({len(block) for block in rows}) > 1:
             raise ValueError(f"The entries of a batch must be equally long; got {[len(block) for block in rows]}.")
         # Of the same kind: numbers that are not real have no place here.
-        return (np.concatenate(rows, axis=1) * self._factor + self._summand).astype(np.float32, casting="same_kind")
+        return (np.concatenate(rows, axis=1) * self.factor + self.summand).astype(np.float32, casting="same_kind")
 
 
 def _shape(leaf: spaces.Space[Any]) -> tuple[int, ...]:

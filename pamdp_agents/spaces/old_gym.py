@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import gymnasium
+
 
 def is_of_old_gym(thing: Any) -> bool:
-    """Whether an environment or a space is of the package `gym`."""
+    """Whether an environment or a space is of the package `gym`, and not of a user's own of this name."""
+    if isinstance(thing, gymnasium.Env | gymnasium.vector.VectorEnv | gymnasium.Space):
+        return False
     return any(cls.__module__.split(".")[0] == "gym" for cls in type(thing).__mro__)
 
 

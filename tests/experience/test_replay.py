@@ -154,7 +154,7 @@ WRONG = {
         [None],
         (np.array([5]), (np.zeros((2, 2)), np.full((1, 1), 1e5))),
     ],
-    "reward": [np.zeros(2), np.array([np.nan]), np.array([1e39]), ["1"], np.zeros((1, 1)), [None], [[1], [2, 3]]],
+    "reward": [np.zeros(2), np.array([np.nan]), np.array([1e39]), ["1"], np.zeros((1, 2)), [None], [[1], [2, 3]]],
     "done": [np.zeros(2), [2], ["False"], [np.nan], None],
     "infos": [[], [{}, {}], {}, [None], None],
 }
@@ -204,6 +204,38 @@ def test_extend_adds_one_after_the_other_and_the_oldest_go():
     buffer.extend(*zip(*transitions(env, 7), strict=True))
     assert (buffer.full, buffer.pos, buffer.size(), buffer.buffer_size, buffer.n_envs) == (True, 2, 5, 5, 1)
     assert buffer.rewards.tolist() == [5, 6, 2, 3, 4]
+
+
+def test_single_numbers_may_be_arrays_of_one_as_sb3_makes_them():
+    class Plain(Sampled):
+        def __init__(self):
+            super().__init__(spaces.Discrete(4), spaces.Discrete(3))
+
+    buffer, other = (MPDQN("MlpPolicy", Plain(), **SMALL).replay_buffer for _ in range(2))
+    obs, after, action = (np.array(column)[:, None] for column in ([1, 2], [2, 3], [0, 2]))
+    buffer.add(obs, after, action, np.ones((2, 1)), np.zeros((2, 1)), [{}] * 2)
+    buffer.add(3, 0, np.array([1]), np.array([2.0]), np.array([True]), [{}])
+    assert np.ravel(buffer.observations).tolist() == [1, 2, 3] and np.ravel(buffer.actions).tolist() == [0, 2, 1]
+    assert buffer.rewards.tolist() == [1, 1, 2] and buffer.dones.tolist() == [0, 0, 1]
+    drawn = buffer.sample(6)
+    other.add(drawn.observations, drawn.next_observations, drawn.actions, drawn.rewards, drawn.dones, [{}] * 6)
+    np.testing.assert_array_equal(other.rewards, drawn.rewards[:, 0])
+
+
+@pytest.mark.parametrize(
+    "observations, actions, settings, said",
+    [
+        (spaces.Box(-2, 7, (2,), np.float32), ACTIONS["box"], {}, "observation_scales"),
+        (BOX, ACTIONS["box"], {"scale_observations": False}, "observation_scales"),
+        (BOX, spaces.Box(-9, 9, (2, 2), np.float32), {}, "parameter_bounds"),
+    ],
+)
+def test_transitions_that_were_scaled_otherwise_are_refused(observations, actions, settings, said):
+    saved = MPDQN("MlpPolicy", Sampled(BOX, ACTIONS["box"]), **SMALL).learn(9).replay_state()
+    agent = MPDQN("MlpPolicy", Sampled(observations, actions), **SMALL | settings)
+    with pytest.raises(ValueError, match=said):
+        agent.restore_replay(saved)
+    assert len(agent.replay_buffer) == 0
 
 
 def test_another_scale_of_rewards_is_that_of_all_that_is_stored(tmp_path):

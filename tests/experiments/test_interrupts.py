@@ -24,6 +24,20 @@ def test_a_signal_while_saving_is_kept_for_later() -> None:
     assert isinstance(signals.pending, SignalInterrupt) and signals.pending.number == signal.SIGTERM
 
 
+def test_an_interrupt_of_which_something_made_an_error_is_found() -> None:
+    done = [0]
+    with signals_as_interrupts(), InterruptedOnce(lambda: done[0]) as signals:
+        with pytest.raises(OSError):
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            except KeyboardInterrupt:
+                raise OSError from None
+        lost = signals.find_lost()
+        assert isinstance(lost, SignalInterrupt) and lost.number == signal.SIGTERM
+        done[0] += 1  # it went on, so that an error now is another
+        assert signals.find_lost() is None
+
+
 def test_handlers_are_as_before_and_those_of_others_stay() -> None:
     before = signal.getsignal(signal.SIGTERM)
     try:

@@ -2,6 +2,7 @@ import csv
 import json
 import pickle
 import signal
+from collections import UserDict, UserList
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from pamdp_agents import PDQN
+from pamdp_agents.experiments.env_wrappers import find_unsafe
 from pamdp_agents.experiments.outcomes import TrainingFailedError, TrainingInterrupt
 from pamdp_agents.experiments.starting_settings import find_starting_settings
 from pamdp_agents.experiments.training_run import CannotStartError, TrainingRun
@@ -107,6 +109,22 @@ def test_what_was_learned_is_kept_when_training_ends_early(
     assert PDQN.load(kept.model).num_timesteps == kept.num_timesteps == 29
     assert (kept.folder / "learning_curve.png").is_file()
     assert list(csv.DictReader((kept.folder / "progress.csv").open()))[-1]["time/total_timesteps"] == "29"
+
+
+def test_settings_are_taken_as_constructors_take_them(tmp_path: Path) -> None:
+    kwargs = UserDict({"net_arch": UserList([np.int64(8)])})
+    given = {"n_steps": 1, "optimize_memory_usage": False, "learning_rate": np.float32(0.5), "policy_kwargs": kwargs}
+    run = platform(tmp_path, settings=UserDict(given))
+    assert run.settings == {"learning_rate": 0.5, "policy_kwargs": {"net_arch": [8]}}
+    with pytest.raises(ValueError, match="n_steps"):
+        platform(tmp_path, settings={"n_steps": 3})
+
+
+def test_wrappers_of_a_file_of_unknown_origin_run_and_write_nothing() -> None:
+    safe = ["gymnasium.wrappers.TimeLimit", "pamdp_agents.wrappers.HybridActionWrapper"]
+    unsafe = ["gymnasium.wrappers.RecordVideo", "gymnasium.wrappers.rendering.RecordVideo", "os.system", "this.that"]
+    unsafe += ["gymnasium.wrappers.common.deepcopy", "gymnasium.wrappers.rendering.gym.make"]
+    assert find_unsafe([{name: {}} for name in safe + unsafe]) == unsafe
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,22 @@ class Stream(io.RawIOBase):
         return self._file.readinto(buffer)
 
 
+def test_what_a_stream_takes_in_parts_is_written_whole(agent):
+    class Raw(io.RawIOBase):
+        def writable(self):
+            return True
+
+        def write(self, part):
+            taken.extend(bytes(part)[:1000])
+            return min(len(part), 1000)
+
+    taken, whole = bytearray(), io.BytesIO()
+    agent.save_replay_buffer(Raw())
+    agent.save_replay_buffer(whole)
+    assert len(taken) == len(whole.getvalue()) > 1000
+    MPDQN("MlpPolicy", Target(), **SMALL).load_replay_buffer(io.BytesIO(taken))
+
+
 def test_open_files_need_no_seek(agent, tmp_path):
     file, replay = io.BytesIO(), io.BytesIO()
     agent.save(file)
