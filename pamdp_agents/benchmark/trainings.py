@@ -16,7 +16,8 @@ from pamdp_agents.base.off_policy import OffPolicyAgent
 from pamdp_agents.benchmark.cases import PUBLISHED, make_agent
 from pamdp_agents.training.together import train_together
 
-RANDOM = {"exploration_final_eps": 1.0, "learning_starts": 0}
+RANDOM = {"exploration_final_eps": 1.0, "learning_starts": 0, "action_noise": "gaussian"}
+"""Random actions, for which the networks are asked all the same: with uniform noise they would not be."""
 
 WARM_UP = 50  # steps until everything has been compiled and used
 
