@@ -5,6 +5,7 @@ An environment may use the same keys for things of its own, so that what is ther
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -50,7 +51,10 @@ def finite_episode(info: Mapping[str, Any]) -> dict[str, Any] | None:
 def read_number(value: Any) -> float | None:
     """Returns a number, or an array of one, as a float; None if it is something else."""
     if isinstance(value, float | int):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:  # an integer beyond any float
+            return math.inf if value > 0 else -math.inf
     array = np.asarray(value) if isinstance(value, np.ndarray | np.generic) or hasattr(value, "__array__") else None
     return float(array.item()) if array is not None and array.size == 1 and array.dtype.kind in "biuf" else None
 

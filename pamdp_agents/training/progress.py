@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -183,5 +184,5 @@ def _finite(episodes: Iterable[Any]) -> list[dict[str, float | int]]:
         episode = finite_episode({"episode": given})
         if episode is not None:
             numbers = {key: value if key == "l" else read_number(value) for key, value in episode.items()}
-            saved.append({key: value for key, value in numbers.items() if value is not None and np.isfinite(value)})
+            saved.append({key: value for key, value in numbers.items() if value is not None and math.isfinite(value)})
     return saved

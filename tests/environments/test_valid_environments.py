@@ -146,3 +146,10 @@ def test_agents_made_in_threads_leave_keras_as_it_was():
         assert keras.config.floatx() == "float64"
     finally:
         keras.config.set_floatx(before)
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), 10**300, 1e300])
+def test_numbers_of_a_recorder_may_be_of_any_size(number, tmp_path):
+    agent = learn(Fixed(info={"episode": {"r": 1.0, "l": number, "t": number, "own": number}}))
+    agent.save(tmp_path / "agent")
+    assert PDQN.load(tmp_path / "agent").num_timesteps == 12
