@@ -47,12 +47,13 @@ def write_content(target: str | os.PathLike | IO[bytes], content: bytes, suffix:
         write_bytes(with_suffix(target, suffix), content)
         return
     _check_file(target, "write")
-    left = memoryview(content)
     try:
-        while left:
-            written = target.write(left)
-            # None: all of it, as writers of users' own say; or nothing, where a raw stream is full.
-            left = left[len(left) if written is None and not isinstance(target, io.RawIOBase) else written or 0 :]
+        if isinstance(target, io.RawIOBase):  # which may take a part at a time
+            buffered = io.BufferedWriter(target)
+            buffered.write(content)
+            buffered.detach()  # writes what is left, and leaves the file open
+        else:
+            target.write(content)
     except TypeError as error:  # a file of text
         raise TypeError(f"path must be a path or a file open for writing in binary mode: {error}") from error
 

@@ -18,21 +18,18 @@ def own_keras_settings() -> Iterator[None]:
 
     What was set before is set again at the end. One thread at a time has them: they are the whole process's.
     """
+    config = keras.config
     with _TURN:
-        yield from _set_own()
-
-
-def _set_own() -> Iterator[None]:
-    floatx, policy, image_format = keras.config.floatx(), keras.config.dtype_policy(), keras.config.image_data_format()
-    keras.config.set_floatx("float32")
-    keras.config.set_dtype_policy("float32")
-    keras.config.set_image_data_format("channels_last")
-    try:
-        yield
-    finally:
-        keras.config.set_floatx(floatx)
-        keras.config.set_dtype_policy(policy)
-        keras.config.set_image_data_format(image_format)
+        floatx, policy, image_format = config.floatx(), config.dtype_policy(), config.image_data_format()
+        config.set_floatx("float32")
+        config.set_dtype_policy("float32")
+        config.set_image_data_format("channels_last")
+        try:
+            yield
+        finally:
+            config.set_floatx(floatx)
+            config.set_dtype_policy(policy)
+            config.set_image_data_format(image_format)
 
 
 def check_tensorflow() -> None:
