@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pamdp_agents.agents.mpdqn import MPDQN as MPDQN
     from pamdp_agents.agents.paddpg import PADDPG as PADDPG
     from pamdp_agents.agents.pdqn import PDQN as PDQN
+    from pamdp_agents.agents.qpamdp import QPAMDP as QPAMDP
     from pamdp_agents.agents.spdqn import SPDQN as SPDQN
 
 AGENTS = {
@@ -20,6 +21,7 @@ AGENTS = {
     "mpdqn": "MPDQN",
     "spdqn": "SPDQN",
     "paddpg": "PADDPG",
+    "qpamdp": "QPAMDP",
 }
 """The class of each agent, by the name of its module, which is also its name on the command line."""
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from pamdp_agents import callbacks
 from pamdp_agents.base.devices import find_device
 from pamdp_agents.base.named_policy import NamedPolicy
-from pamdp_agents.base.policy import GreedyPolicy
+from pamdp_agents.base.policy import Acting
 from pamdp_agents.base.saved import Saved
 from pamdp_agents.checks import check_integer
 from pamdp_agents.environments.adapt import adapt, make_environment
@@ -71,7 +71,7 @@ class Agent(Saved, Trainee):
         env = vars(self).pop("env")
         super().begin()
         self._tf_device = find_device(self.device)
-        self.acting: GreedyPolicy
+        self.acting: Acting
         self._logger: Logger | None = None
         self._custom_logger = False
         if env is not None:

@@ -59,6 +59,7 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
     def begin(self) -> None:
         """Readies what a constructor readies besides settings."""
         self.exploration_rate = self.exploration_initial_eps
+        self.acting: GreedyPolicy
         self.networks: dict[str, FlatNetwork]
         self.row: TransitionLayout
         self.explorer: EpsilonGreedy

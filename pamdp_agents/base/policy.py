@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -26,6 +26,19 @@ CACHED_ROWS = 128  # as many observations as have their hidden layers within the
 def best(values: Any) -> Any:
     """Returns the actions of the highest values, int [n], for values [n, K]: of an array, or of a tensor."""
     return values.argmax(1) if isinstance(values, np.ndarray) else tf.argmax(values, 1, tf.int32)
+
+
+class Acting(Protocol):
+    """An agent's deterministic decisions, however it makes them."""
+
+    def decide(self, observations: np.ndarray) -> Decision:
+        """Returns the decisions for scaled observations, float32 [n, D]."""
+
+    def forget_weights(self) -> None:
+        """Lets go of all views of the weights, which have changed."""
+
+    def frozen(self) -> Callable[[tf.Tensor], Decision]:
+        """Returns the decisions as a function of tensors [n, D], with the weights in use as constants."""
 
 
 class GreedyPolicy:

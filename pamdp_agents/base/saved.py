@@ -54,12 +54,12 @@ class Saved(EnvironmentBound):
         """Returns a copy of all weights and of the optimiser's state.
 
         Returns:
-            For each network, `{name: {...}}` its weights, `{name + "_target": {...}}` its target's,
+            For each network that has them, `{name: {...}}` its weights, `{name + "_target": {...}}` its target's,
             `{name + ".optimizer": {...}}` Adam's moments ("m/…", "v/…") and `"step"`; float32 arrays by the Keras
             names of the weights.
         """
         self._require_set_up("get_parameters")
-        return parameters.get_parameters(self.learner)
+        return self.read_parameters()
 
     def set_parameters(
         self,
@@ -84,10 +84,18 @@ class Saved(EnvironmentBound):
             given = load_path_or_dict
         else:
             given = group_by_network(Archive.read(load_path_or_dict).arrays)
-        parameters.set_parameters(self.learner, given, exact_match)
+        self.write_parameters(given, exact_match)
         self.forget_weights()
         if self._environments is not None:
             self._environments.decided = None  # by the weights of before
+
+    def read_parameters(self) -> parameters.Parameters:
+        """Returns what `get_parameters` does."""
+        return parameters.get_parameters(self.learner)
+
+    def write_parameters(self, given: Mapping[str, Mapping[str, np.ndarray]], exact_match: bool) -> None:
+        """Replaces what `get_parameters` returns; see `set_parameters`."""
+        parameters.set_parameters(self.learner, given, exact_match)
 
     def save(
         self,
@@ -117,6 +125,7 @@ class Saved(EnvironmentBound):
             )
         plain, objects = ({n: v for n, v in part.items() if n not in excluded} for part in self.config())
         arrays = {f"{group}:{name}": w for group, ws in self.get_parameters().items() for name, w in ws.items()}
+        arrays |= self.gathered_state()
         if self._environments is not None:
             arrays |= self._environments.state()
         AgentFile(
@@ -230,6 +239,17 @@ class Saved(EnvironmentBound):
             rng.bit_generator.state = own
         self._update_seed = check_integer("update_seed", state.get("update_seed", self._update_seed), 0) % SEEDS
 
+    def gathered_state(self) -> dict[str, np.ndarray]:
+        """Returns what was gathered for the next updates, as arrays; what a replay buffer holds is not among it."""
+        return {}
+
+    def restore_gathered(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes back what `gathered_state` returned, from all arrays of a file.
+
+        Raises:
+            KeyError, ValueError: Something is missing or wrong.
+        """
+
     def replay_state(self) -> dict[str, np.ndarray]:
         """Returns the replay buffer, as arrays.
 
@@ -255,6 +275,7 @@ class Saved(EnvironmentBound):
         agent.set_up(*read_spaces(archive))
         agent.set_parameters(group_by_network(archive.arrays))
         agent.restore_progress(archive.data["progress"])
+        agent.restore_gathered(archive.arrays)
         agent._environments_state(archive)
         if archive.replay_buffer is not None:
             agent.restore_replay(archive.replay_buffer)

@@ -51,7 +51,38 @@ def set_parameters(learner: Learner, given: Mapping[str, Mapping[str, np.ndarray
         ValueError: A group or weight is missing, unknown, of another shape, no real number, or what an optimiser never
             has: a negative second moment or count. Nothing has been changed then.
     """
-    current = get_parameters(learner)
+    current = merge(get_parameters(learner), given, exact_match)
+    networks = {}
+    for name, network in learner.networks.items():
+        optimizer = current[f"{name}.optimizer"]
+        target = current.get(f"{name}_target")
+        first, second = (network.join([optimizer[f"{moment}/{key}"] for key in network.names]) for moment in ("m", "v"))
+        networks[name] = NetworkState(
+            network.join([current[name][key] for key in network.names]),
+            np.zeros(0, np.float32) if target is None else network.join([target[key] for key in network.names]),
+            first,
+            second,
+            optimizer["step"],
+        )
+    learner.load(TrainState(networks, current.get("numbers", {})))
+
+
+def merge(
+    current: Mapping[str, Mapping[str, np.ndarray]],
+    given: Mapping[str, Mapping[str, np.ndarray]],
+    exact_match: bool = True,
+) -> Parameters:
+    """Returns parameters as they are after replacing some of them; see `set_parameters`.
+
+    Args:
+        current: All of them, as they are.
+        given: Those that replace them.
+        exact_match: As in `set_parameters`.
+
+    Raises:
+        DivergedError, ValueError: As in `set_parameters`.
+    """
+    merged = {group: dict(weights) for group, weights in current.items()}
     unknown = sorted(set(given) - set(current))
     missing = sorted(group for group, weights in current.items() if weights and group not in given)
     if unknown or (missing and exact_match):
@@ -66,20 +97,8 @@ def set_parameters(learner: Learner, given: Mapping[str, Mapping[str, np.ndarray
             expected = {name: shape for name, shape in expected.items() if name in shapes}
         if shapes != expected:
             raise ValueError(f"parameters of {group!r} have the shapes {shapes}, this agent's have {expected}")
-        current[group] |= {name: _read(f"{group}:{name}", np.asarray(value)) for name, value in weights.items()}
-    networks = {}
-    for name, network in learner.networks.items():
-        optimizer = current[f"{name}.optimizer"]
-        target = current.get(f"{name}_target")
-        first, second = (network.join([optimizer[f"{moment}/{key}"] for key in network.names]) for moment in ("m", "v"))
-        networks[name] = NetworkState(
-            network.join([current[name][key] for key in network.names]),
-            np.zeros(0, np.float32) if target is None else network.join([target[key] for key in network.names]),
-            first,
-            second,
-            optimizer["step"],
-        )
-    learner.load(TrainState(networks, current.get("numbers", {})))
+        merged[group] |= {name: _read(f"{group}:{name}", np.asarray(value)) for name, value in weights.items()}
+    return merged
 
 
 def _read(name: str, value: np.ndarray) -> np.ndarray:

@@ -87,7 +87,7 @@ def _atanh(x: tf.Tensor) -> tf.Tensor:
 
 
 def read_passthrough(
-    passthrough: dict[str, Any] | None, n_observations: int, n_parameters: int
+    passthrough: dict[str, Any] | None, n_observations: int, n_parameters: int, name: str = "passthrough"
 ) -> tuple[Array, Array] | None:
     """Returns the passthrough as (weight [n_observations, P], bias [P]), or None.
 
@@ -101,10 +101,10 @@ def read_passthrough(
     bias = np.asarray(given.pop("bias", np.zeros(n_parameters)), np.float32)
     if given or weight.shape != (n_parameters, n_observations) or bias.shape != (n_parameters,):
         raise ValueError(
-            f"passthrough takes weight of shape {(n_parameters, n_observations)} and bias of shape "
+            f"{name} takes weight of shape {(n_parameters, n_observations)} and bias of shape "
             f"{(n_parameters,)}; got weight {weight.shape}, bias {bias.shape}"
             + (f" and the unknown keys {list(given)}" if given else "")
         )
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-        raise ValueError(f"passthrough must be finite numbers, got weight {weight.tolist()} and bias {bias.tolist()}")
+        raise ValueError(f"{name} must be finite numbers, got weight {weight.tolist()} and bias {bias.tolist()}")
     return np.ascontiguousarray(weight.T), bias

@@ -32,7 +32,6 @@ class Trainee(Protocol):
 
     Attributes:
         progress: Its counts.
-        learner: Its training state and compiled updates.
         env: The vector environment, or None.
         observation_space: The environment's observation space.
         action_space: The environment's action space.
@@ -41,7 +40,6 @@ class Trainee(Protocol):
     """
 
     progress: Progress
-    learner: Learner
     env: Any
     seed: int | None
     rate_names: ClassVar[tuple[str, ...]]
@@ -104,7 +102,33 @@ class Trainee(Protocol):
 
     @abstractmethod
     def count_updates_in_a_round(self) -> int | None:
-        """Returns how many updates each round makes; None: their number varies."""
+        """Returns how many compiled updates each round makes; None: their number varies."""
+
+    @abstractmethod
+    def current_inputs(self) -> Mapping[str, float]:
+        """Returns the update's inputs at this moment, by name."""
+
+    @abstractmethod
+    def train(self, updates: int) -> None:
+        """Makes updates."""
+
+    @abstractmethod
+    def forget_weights(self) -> None:
+        """Lets go of all views of the weights, which have changed."""
+
+    @abstractmethod
+    def dump_logs(self) -> None:
+        """Writes the current numbers to the logger."""
+
+
+class CompiledTrainee(Trainee, Protocol):
+    """What training asks of an agent besides, whose updates are compiled and can be made together with others'.
+
+    Attributes:
+        learner: Its training state and compiled updates.
+    """
+
+    learner: Learner
 
     @abstractmethod
     def rows_shape(self, updates: int) -> tuple[int, int, int]:
@@ -115,25 +139,9 @@ class Trainee(Protocol):
         """Returns the rows of so many updates, float32 [updates, batch size, row size]."""
 
     @abstractmethod
-    def current_inputs(self) -> Mapping[str, float]:
-        """Returns the update's inputs at this moment, by name."""
-
-    @abstractmethod
     def current_seed(self) -> tuple[int, int]:
         """Returns the seed of the next update."""
 
     @abstractmethod
-    def train(self, updates: int) -> None:
-        """Makes updates."""
-
-    @abstractmethod
     def note_updates(self, updates: int, metrics: Any) -> None:
         """Takes note of updates made elsewhere: their number and mean metrics."""
-
-    @abstractmethod
-    def forget_weights(self) -> None:
-        """Lets go of all views of the weights, which have changed."""
-
-    @abstractmethod
-    def dump_logs(self) -> None:
-        """Writes the current numbers to the logger."""
