@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from numbers import Real
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
-import tensorflow as tf
 
 from pamdp_agents import schedules
 from pamdp_agents.base.agent import Agent
-from pamdp_agents.base.common_settings import AgentArguments
-from pamdp_agents.base.policy import best
-from pamdp_agents.base.settings import Kind, choice, flag, integer, mapping, number, optional, schedule, setting
+from pamdp_agents.base.sarsa_settings import SarsaSettings
+from pamdp_agents.base.settings import Kind, flag, integer, mapping, optional, schedule, setting
 from pamdp_agents.checks import check_bool, check_integer, check_range, warn_user
 from pamdp_agents.environments.canonical import STOPPED, Step
 from pamdp_agents.experience.episode_scores import EpisodeScores
+from pamdp_agents.experience.sarsa_steps import Choice, Float32, SarsaSteps, Taken, check_array
 from pamdp_agents.experience.transition import Decision
 from pamdp_agents.learning.natural_gradient import episodic_natural_gradient
 from pamdp_agents.learning.parameters import Parameters, merge
-from pamdp_agents.learning.sarsa import Float32, SarsaLambda
+from pamdp_agents.learning.sarsa import SarsaLambda
 from pamdp_agents.logger import Logger
 from pamdp_agents.networks.fourier_basis import FourierBasis
-from pamdp_agents.networks.linear_features import find_indices, make_basis, read_linear_kwargs, seen_by_parameters
+from pamdp_agents.networks.linear_features import find_indices, make_basis, seen_by_parameters
 from pamdp_agents.networks.linear_gaussian import LinearGaussian
+from pamdp_agents.networks.linear_policy import LinearPolicy
 from pamdp_agents.networks.parameter_actor import read_passthrough
 from pamdp_agents.schedules import Schedule
 from pamdp_agents.spaces import nested
@@ -38,81 +37,7 @@ def _read_std(name: str, value: Any) -> float | list[float]:
     return check_range(name, value, above=0)
 
 
-class SarsaSettings(AgentArguments, kw_only=False):
-    """The settings of Sarsa(λ) that have a place of their own in Stable-Baselines3's order."""
-
-    learning_rate: float | Schedule = setting(
-        default=1.0,
-        text="""Step size α of Sarsa(λ), at least 0, where `adaptive_step_size` does not bound it; of feature c it is
-        α/‖c‖. A number, or a schedule.""",
-        kind=schedule(),
-        change="acts",
-    )
-    gamma: float = setting(
-        default=0.99, text="Discount factor γ, in [0, 1].", kind=number(at_least=0, to=1), change="acts"
-    )
-
-
-class Choice(NamedTuple):
-    """A discrete action chosen in a state.
-
-    Attributes:
-        features: φ(s), float32 [F].
-        k: The action.
-    """
-
-    features: Float32
-    k: int
-
-
-class Taken(NamedTuple):
-    """A transition that Sarsa(λ) learns from next.
-
-    Attributes:
-        choice: What was done.
-        reward: What followed.
-        discount: γ, or what it is for an action of several substeps; 0 where the episode really ended.
-        following: The choice made in what followed; None where the episode really ended.
-        ended: Whether the episode ended in any way.
-    """
-
-    choice: Choice
-    reward: float
-    discount: float
-    following: Choice | None
-    ended: bool
-
-
-class LinearPolicy:
-    """The deterministic decisions: the k of the highest value, and the means of the parameters.
-
-    Args:
-        basis: The features.
-        sarsa: The values.
-        actor: The parameters.
-    """
-
-    def __init__(self, basis: FourierBasis, sarsa: SarsaLambda, actor: LinearGaussian) -> None:
-        self._basis, self._sarsa, self._actor = basis, sarsa, actor
-
-    def decide(self, observations: np.ndarray) -> Decision:
-        """Returns the decisions for scaled observations, float32 [n, D]."""
-        return Decision(best(self._sarsa.values(self._basis(observations))), self._actor.mean(observations), {})
-
-    def forget_weights(self) -> None:
-        """Does nothing: there are no views of the weights."""
-
-    def frozen(self) -> Callable[[tf.Tensor], Decision]:
-        """Returns the decisions as a function of tensors [n, D], with the weights in use as constants."""
-
-        def decide(observations: tf.Tensor) -> Decision:
-            values = tf.matmul(self._basis.in_tensorflow(observations), self._sarsa.weights.T)
-            return Decision(best(values), self._actor.in_tensorflow(observations), {})
-
-        return decide
-
-
-class QPAMDP(Agent, SarsaSettings):
+class QPAMDP(Agent, SarsaSettings):  # type: ignore[misc]  # policy, which is a property
     """Q-PAMDP: Sarsa(λ) over the discrete actions and natural gradients of their parameters, in turns.
 
     Values are linear in a Fourier basis, Q(s, k) = w_k·φ(s); parameters are linear-Gaussian, x_k ~ N(W_k [1, s], σ²).
@@ -135,50 +60,6 @@ class QPAMDP(Agent, SarsaSettings):
         Masson, Ranchod & Konidaris 2016, "Reinforcement Learning with Parameterized Actions" (arXiv 1509.01644).
     """
 
-    policy: str = setting(
-        text="""`"MlpPolicy"` or `"MultiInputPolicy"` (Dict and Tuple observations); either way, observations are
-        flattened, and values and parameters are linear in features of them.""",
-        kind=choice("MlpPolicy", "MultiInputPolicy"),
-        kw_only=False,
-    )
-    policy_kwargs: dict[str, Any] | None = setting(
-        default=None,
-        text="""`fourier_order` (the highest frequency; default 3), `fourier_interactions` (how many observations one
-        feature depends on at most; default 2, and None is all), `fourier_observations` (which numbers of the flat
-        observation, from 0; default None, all), `parameter_observations` (which ones the parameters depend on: a list,
-        or one for each discrete action; default None, all) and `baseline_observations` (which ones of an episode's
-        first observation the return is expected to depend on, as they are and squared; default []).""",
-        kind=Kind(read_linear_kwargs),
-        kw_only=False,
-    )
-    sarsa_lambda: float = setting(
-        default=0.5, text="λ of Sarsa(λ), in [0, 1].", kind=number(at_least=0, to=1), change="acts"
-    )
-    adaptive_step_size: bool = setting(
-        default=True,
-        text="Bound α so that no step overshoots; the bound never grows (Dabney & Barto 2012).",
-        kind=flag(),
-        change="acts",
-    )
-    discount_substeps: bool = setting(
-        default=False,
-        text="""γ is that of a substep: that of a step is γ to the power of `info["substeps"]`, which the environment
-        must give.""",
-        kind=flag(),
-        change="acts",
-    )
-    temperature: float = setting(
-        default=1.0,
-        text="Temperature T of the softmax, when action learning begins, in units of the return; 0: greedy.",
-        kind=number(at_least=0),
-        change="acts",
-    )
-    temperature_decay: float = setting(
-        default=0.995,
-        text="What T is multiplied by after each episode of action learning, in [0, 1].",
-        kind=number(at_least=0, to=1),
-        change="acts",
-    )
     initial_action_episodes: int = setting(
         default=1000, text="Episodes of action learning at first.", kind=integer(0), change="acts"
     )
@@ -242,16 +123,18 @@ class QPAMDP(Agent, SarsaSettings):
 
     def _begin_training(self) -> None:
         self.cycle, self.learns_parameters, self._done = 0, False, 0  # episodes or updates made of the phase
-        self._taken: Taken | None = None  # what is not yet learned from
-        self._next: Choice | None = None  # already made for the next step, for Sarsa's sake
+        self._steps = SarsaSteps()
 
     def build(self) -> None:
         """Makes the values, the parameters' policies, and what episodes are gathered in."""
-        space, n_observations, given = self.parameterized_space, self.observation_transform.size, self._linear_kwargs
+        space, n_observations, given = (
+            self.parameterized_space,
+            self.observation_transform.size,
+            self.policy_kwargs or {},
+        )
         if self.policy == "MultiInputPolicy" and nested.parts(self.observation_space) is None:
             raise ValueError(
-                f"MultiInputPolicy needs a Dict or Tuple of observations, got {self.observation_space}; use "
-                '"MlpPolicy"'
+                f'MultiInputPolicy needs a Dict or Tuple of observations, got {self.observation_space}; use "MlpPolicy"'
             )
         self.basis = make_basis(given, self.observation_transform)
         self.sarsa = SarsaLambda(space.n, self.basis.step_scales)
@@ -271,10 +154,6 @@ class QPAMDP(Agent, SarsaSettings):
         self.actor = LinearGaussian(*first, std, trained)
         self.acting = LinearPolicy(self.basis, self.sarsa, self.actor)
         self.rollouts = EpisodeScores(trained.shape, 1 + 2 * len(self._baseline))
-
-    @property
-    def _linear_kwargs(self) -> dict[str, Any]:
-        return self.policy_kwargs or {}
 
     def _check_n_envs(self, n_envs: int) -> None:
         if n_envs != 1:
@@ -313,7 +192,7 @@ class QPAMDP(Agent, SarsaSettings):
 
     def forget_weights(self) -> None:
         """Lets go of what was chosen by the weights of before."""
-        self._next = None
+        self._steps.next = None
 
     # What training asks of an agent, see `Trainee`.
 
@@ -335,7 +214,7 @@ class QPAMDP(Agent, SarsaSettings):
         observation = environments.observations[0]
         if environments.episode_lengths[0] == 0:
             self._begin_episode(observation)
-        chosen, self._next = self._next or self._choose_one(observation), None
+        chosen, self._steps.next = self._steps.next or self._choose_one(observation), None
         mean = self.actor.mean(observation)
         x = self.actor.sample(mean, self._explore_rng)
         self._decided = chosen, observation, mean, x
@@ -349,7 +228,7 @@ class QPAMDP(Agent, SarsaSettings):
         first = observation[self._baseline].astype(np.float64)
         self.rollouts.begin_episode(np.concatenate([np.ones(1), first, first**2]))
         self.sarsa.begin_episode()
-        self._next = None
+        self._steps.next = None
 
     def _phase_length(self) -> int:
         """Returns how many episodes the phase has, or updates of the parameters if these are learned."""
@@ -373,23 +252,23 @@ class QPAMDP(Agent, SarsaSettings):
             discount = 0.0
         else:
             following = self._choose_one(step.after[0])
-        self._taken, self._next = Taken(chosen, reward, discount, following, ended), following
+        self._steps.taken, self._steps.next = Taken(chosen, reward, discount, following, ended), following
         return 1
 
     def _discount(self, info: Mapping[str, Any]) -> float:
         if not self.discount_substeps:
             return self.gamma
         substeps = info.get("substeps")
-        if not isinstance(substeps, Real) or not 0 < substeps < math.inf:
+        if not isinstance(substeps, int | float | np.integer | np.floating) or not 0 < substeps < math.inf:
             raise ValueError(
-                'discount_substeps=True needs an environment that says how many substeps each step took, a number '
+                "discount_substeps=True needs an environment that says how many substeps each step took, a number "
                 f'above 0 in info["substeps"], which is {substeps!r}{STOPPED}'
             )
         return self.gamma ** float(substeps)
 
     def count_updates_due(self, steps: int) -> int | None:
         """Returns that an update is due after each step of action learning, and after all episodes of a gradient."""
-        return 1 if self._taken is not None or len(self.rollouts) >= self.n_rollouts else None
+        return 1 if self._steps.taken is not None or len(self.rollouts) >= self.n_rollouts else None
 
     def count_updates_in_a_round(self) -> int | None:
         """Returns that no updates are compiled."""
@@ -409,8 +288,8 @@ class QPAMDP(Agent, SarsaSettings):
         if not updates:
             return
         with np.errstate(all="ignore"):  # np.seterr shall find mistakes; numbers that fade to 0 are none
-            if self._taken is not None:
-                self._learn_action(self._taken)
+            if self._steps.taken is not None:
+                self._learn_action(self._steps.taken)
             else:
                 self._learn_parameters()
         self.progress.count_updates(1)
@@ -427,7 +306,7 @@ class QPAMDP(Agent, SarsaSettings):
             self.sarsa_lambda,
             self.adaptive_step_size,
         )
-        self._taken = None
+        self._steps.taken = None
         self._td_errors = self._td_errors[0] + abs(td_error), self._td_errors[1] + 1
         self._done += taken.ended
 
@@ -435,9 +314,7 @@ class QPAMDP(Agent, SarsaSettings):
         scores, baselines, returns = self.rollouts.stacked()
         gradient = episodic_natural_gradient(self.actor.trained_part(scores), baselines, returns)
         norm = float(np.linalg.norm(gradient))
-        rate = schedules.current_value(
-            "parameter_learning_rate", self.parameter_learning_rate, self.progress.remaining
-        )
+        rate = schedules.current_value("parameter_learning_rate", self.parameter_learning_rate, self.progress.remaining)
         kernel, bias = self.actor.moved(rate * (gradient / norm if self.normalize_gradient and norm else gradient))
         self.write_parameters({"actor": {"kernel": kernel, "bias": bias}}, exact_match=False)
         self.rollouts.clear()
@@ -512,15 +389,7 @@ class QPAMDP(Agent, SarsaSettings):
 
     def gathered_state(self) -> dict[str, np.ndarray]:
         """Returns the traces, the episodes gathered and the step that is not yet learned from, as arrays."""
-        state = {"traces": self.sarsa.traces} | self.rollouts.state()
-        if self._next is not None:
-            state |= {"next_features": self._next.features, "next_k": np.array(self._next.k)}
-        if self._taken is not None:
-            (features, k), reward, discount, following, ended = self._taken
-            state |= {"taken_features": features, "taken": np.array([k, reward, discount, ended], np.float64)}
-            if following is not None:
-                state |= {"following_features": following.features, "following_k": np.array(following.k)}
-        return state
+        return {"traces": self.sarsa.traces} | self.rollouts.state() | self._steps.state()
 
     def restore_gathered(self, state: Mapping[str, np.ndarray]) -> None:
         """Takes back what `gathered_state` returned.
@@ -528,27 +397,6 @@ class QPAMDP(Agent, SarsaSettings):
         Raises:
             KeyError, ValueError: Something is missing or wrong.
         """
-        self.sarsa.traces = _checked(state, "traces", np.float32, self.sarsa.traces.shape).copy()
+        self.sarsa.traces = check_array(state, "traces", np.float32, self.sarsa.traces.shape).copy()
         self.rollouts.restore(state)
-        self._next, following = self._restored_choice(state, "next"), self._restored_choice(state, "following")
-        if "taken" in state:
-            k, reward, discount, ended = _checked(state, "taken", np.float64, (4,)).tolist()
-            choice = self._restored_choice(state | {"taken_k": np.array(int(k))}, "taken")
-            assert choice is not None
-            self._taken = Taken(choice, reward, discount, following, bool(ended))
-
-    def _restored_choice(self, state: Mapping[str, np.ndarray], name: str) -> Choice | None:
-        if f"{name}_features" not in state:
-            return None
-        features = _checked(state, f"{name}_features", np.float32, (self.basis.size,))
-        k = int(_checked(state, f"{name}_k", np.int64, ()))
-        if not 0 <= k < self.parameterized_space.n:
-            raise ValueError(f"{name}_k must be in 0..{self.parameterized_space.n - 1}, got {k}")
-        return Choice(features, k)
-
-
-def _checked(state: Mapping[str, np.ndarray], name: str, dtype: Any, shape: tuple[int, ...]) -> np.ndarray:
-    array = state[name]
-    if array.dtype != dtype or array.shape != shape or not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, of type {dtype.__name__} and shape {shape}, got {array!r}")
-    return array
+        self._steps.restore(state, self.basis.size, self.parameterized_space.n)

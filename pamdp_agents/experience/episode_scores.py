@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from pamdp_agents.experience.sarsa_steps import check_array
+
 Float64 = NDArray[np.float64]
 
 
@@ -71,11 +73,8 @@ class EpisodeScores:
         """
         n = len(np.atleast_1d(state["episode_sums"]))
         shapes = {"episode_scores": (n, *self._shape), "episode_features": (n, self._n_features), "episode_sums": (n,)}
-        for name, shape in shapes.items():
-            array = state[name]
-            if not n or array.shape != shape or array.dtype != np.float64 or not np.isfinite(array).all():
-                raise ValueError(f"{name} must be finite, of type float64 and shape {shape}, got {array!r}")
-        self.clear()
-        scores, features, sums = (list(state[name]) for name in shapes)
+        if not n:
+            raise ValueError("episode_sums must hold the episode under way, got none")
+        scores, features, sums = (list(check_array(state, name, np.float64, shape)) for name, shape in shapes.items())
         self._score, self._first, self._return = scores.pop().copy(), features.pop(), float(sums.pop())
         self._scores, self._features, self._returns = scores, features, [float(each) for each in sums]

@@ -13,7 +13,7 @@ import copy
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import gymnasium as gym
 from tqdm import tqdm
@@ -21,10 +21,9 @@ from tqdm import tqdm
 from pamdp_agents.checks import check_integer, check_seeds
 from pamdp_agents.learning.divergence import DivergedError
 from pamdp_agents.learning.joint_learner import JointLearner
-from pamdp_agents.learning.learner import Learner
 from pamdp_agents.training.divergence import diverged, make_updates
 from pamdp_agents.training.together_checks import check_together, check_unshared, updates_in_a_round
-from pamdp_agents.training.trainee import Trainee
+from pamdp_agents.training.trainee import CompiledTrainee, Trainee
 
 AgentType = TypeVar("AgentType", bound=Trainee)
 
@@ -134,9 +133,7 @@ def train_together(
         for training in trainings:
             stack.enter_context(contextlib.closing(training))
         groups = [
-            stack.enter_context(
-                contextlib.closing(_Group(agents[half], trainings[half], agents[0].learner, pool, half.start))
-            )
+            stack.enter_context(contextlib.closing(_Group(agents[half], trainings[half], agents[0], pool, half.start)))
             for half in (slice(0, middle), slice(middle, None))
             if agents[half]
         ]
@@ -149,12 +146,12 @@ def train_together(
 
 
 class _Group:
-    """Agents that collect one after the other, and then learn at once.
+    """Agents that collect one after the other, and then learn at once; those without compiled updates take turns.
 
     Args:
         agents: The agents.
         rounds: Their trainings, which yield where it is time for updates.
-        compiler: The learner whose compiled update is used.
+        compiler: The agent whose compiled update is used.
         pool: Where updates run.
         first: The number of the first of them among all agents.
     """
@@ -163,25 +160,29 @@ class _Group:
         self,
         agents: Sequence[Trainee],
         rounds: Sequence[Iterator[int]],
-        compiler: Learner,
+        compiler: Trainee,
         pool: ThreadPoolExecutor,
         first: int,
     ):
         self._first = first
-        self._agents, self._rounds, self._running = agents, rounds, set(range(len(agents)))
+        self._rounds, self._running = rounds, set(range(len(agents)))
         self._updates = updates_in_a_round(agents[0])
+        self._agents = cast(Sequence[CompiledTrainee], agents)  # if they make any
         self._learner: JointLearner | None = None
         if self._updates:
-            shape = agents[0].rows_shape(self._updates)
-            self._learner = JointLearner([agent.learner for agent in agents], shape, compiler, pool)
+            shape = self._agents[0].rows_shape(self._updates)
+            learners = [agent.learner for agent in self._agents]
+            self._learner = JointLearner(learners, shape, cast(CompiledTrainee, compiler).learner, pool)
 
     def go_on(self) -> bool:
         """Waits for the updates under way, collects, and starts the next updates; returns whether any agent goes on."""
         self._finish()
         for i in sorted(self._running):
             agent, due = self._agents[i], next(self._rounds[i], None)
-            while due is not None and due != self._updates:  # of a round under the settings of before
+            while due is not None and due != self._updates:  # its own, or of a round under the settings of before
                 make_updates(agent, due)
+                if not self._updates:
+                    break
                 due = next(self._rounds[i], None)
             if due is None:
                 self._running.remove(i)

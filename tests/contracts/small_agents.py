@@ -5,6 +5,7 @@ import inspect
 
 import gymnasium as gym
 import numpy as np
+import pytest
 from gymnasium.spaces import Box, Dict, Discrete, Tuple
 
 PLATFORM = "pamdp/Platform-v0"
@@ -18,8 +19,16 @@ SMALL = {
     "gradient_steps": 1,
     "n_steps": 8,
     "n_epochs": 2,
+    "initial_action_episodes": 1,
+    "action_episodes": 1,
+    "parameter_updates": 1,
+    "n_rollouts": 2,
     "seed": 0,
 }
+OF_ONE = {"QPAMDP": {"policy_kwargs": {"fourier_order": 1, "fourier_interactions": 1}}}
+"""Settings of SMALL that are others for one agent."""
+ONE_ENVIRONMENT = ("QPAMDP",)
+"""The agents that need one environment, and say so."""
 
 VECTOR = Box(-1, 1, (3,))
 DICT = Dict({"a": Box(-1, 1, (2,)), "b": Box(0, 5, (1,))})
@@ -64,8 +73,19 @@ class Counting(gym.Wrapper):
 
 
 def those_of(agent_class, settings):
-    """Those of the settings that the agent has."""
+    """Those of the settings that the agent has, and of SMALL's as they are for it."""
+    if settings is SMALL:
+        settings = SMALL | OF_ONE.get(agent_class.__name__, {})
     return {name: value for name, value in settings.items() if name in inspect.signature(agent_class).parameters}
+
+
+def refuses_several(agent_class, env):
+    """Whether the agent is of those that need one environment; checks that it refuses these, and says why."""
+    if agent_class.__name__ not in ONE_ENVIRONMENT:
+        return False
+    with pytest.raises(ValueError, match=rf"env has \d environments, but {agent_class.__name__} needs one: "):
+        make(agent_class, env)
+    return True
 
 
 def make(agent_class, env, policy="MlpPolicy", **settings):

@@ -17,6 +17,7 @@ from small_agents import (
     differences,
     make,
     make_collector,
+    refuses_several,
 )
 
 ACTIONS = {
@@ -47,6 +48,8 @@ def three_platforms(mode):
 
 
 def test_it_learns_in_several_environments(agent_class):
+    if refuses_several(agent_class, three_platforms(AutoresetMode.SAME_STEP)):
+        return
     agent = make(agent_class, three_platforms(AutoresetMode.SAME_STEP))
     before = agent.get_parameters()
     assert_learned(agent.learn(STEPS), before)
@@ -58,6 +61,8 @@ def test_it_learns_in_several_environments(agent_class):
 
 
 def test_a_step_that_only_resets_an_environment_is_none(agent_class):
+    if refuses_several(agent_class, three_platforms(AutoresetMode.NEXT_STEP)):
+        return
     agent = make_collector(agent_class, three_platforms(AutoresetMode.NEXT_STEP))
     agent.learn(STEPS)
     assert agent.num_timesteps == sum(env.made for env in agent.env.envs)
@@ -65,6 +70,8 @@ def test_a_step_that_only_resets_an_environment_is_none(agent_class):
 
 
 def test_it_collects_in_the_bundled_environments_own_vector_version(agent_class):
+    if refuses_several(agent_class, gym.make_vec("pamdp/Goal-v1", num_envs=2)):
+        return
     agent = make_collector(agent_class, gym.make_vec("pamdp/Goal-v1", num_envs=2)).learn(STEPS)
     assert agent.n_envs == 2
     assert agent.num_timesteps >= STEPS
