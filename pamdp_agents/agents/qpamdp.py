@@ -230,10 +230,11 @@ class QPAMDP(Agent, SarsaSettings):  # type: ignore[misc]  # policy, which is a 
         self.sarsa.begin_episode()
         self._steps.next = None
 
-    def _phase_length(self) -> int:
+    def _phase_length(self) -> float:
         """Returns how many episodes the phase has, or updates of the parameters if these are learned."""
-        if self.learns_parameters:
-            return self.parameter_updates if self.actor.n_trained else 0
+        updates = self.parameter_updates if self.actor.n_trained else 0
+        if self.learns_parameters or not updates:
+            return updates if self.learns_parameters else math.inf
         return self.action_episodes if self.cycle else self.initial_action_episodes
 
     def observe(self, decision: Decision, step: Step) -> int:

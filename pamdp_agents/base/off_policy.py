@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 
@@ -48,6 +48,8 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
         exploration_rate: ε of the last step.
         replay_buffer: The stored transitions.
     """
+
+    includable: ClassVar[tuple[str, ...]] = ("replay_buffer",)
 
     reward_scale: float = setting(
         default=1.0,

@@ -6,7 +6,7 @@ import io
 import os
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import IO, Any, Self
+from typing import IO, Any, ClassVar, Self
 
 import numpy as np
 
@@ -39,6 +39,9 @@ class Saved(EnvironmentBound):
         progress: What is counted: `num_timesteps`, `ep_info_buffer` and more.
         learner: The weights and the compiled update.
     """
+
+    includable: ClassVar[tuple[str, ...]] = ()
+    """What `save` can include, and leaves out unless it is asked."""
 
     def begin(self) -> None:
         """Readies what a constructor readies besides settings."""
@@ -108,7 +111,7 @@ class Saved(EnvironmentBound):
         Args:
             path: Where to; `.zip` is added if it has no suffix. Or a binary file open for writing.
             exclude: Settings to leave out; the loaded agent has their defaults.
-            include: `["replay_buffer"]` saves it in the same file.
+            include: `["replay_buffer"]` saves it in the same file, where the agent has one (`includable`).
 
         Raises:
             ValueError: `exclude` or `include` name something unknown.
@@ -118,10 +121,10 @@ class Saved(EnvironmentBound):
         excluded, included = set(exclude or ()), set(include or ())
         parameters = self.__signature__.parameters.values()
         optional = {each.name for each in parameters if each.default is not each.empty}
-        if excluded - optional or included - {"replay_buffer"}:
+        if excluded - optional or included - set(self.includable):
             raise ValueError(
-                f"exclude takes settings that have a default ({sorted(optional)}) and include takes ['replay_buffer']; "
-                f"got exclude={sorted(excluded)}, include={sorted(included)}"
+                f"exclude takes settings that have a default ({sorted(optional)}) and include takes "
+                f"{list(self.includable)}; got exclude={sorted(excluded)}, include={sorted(included)}"
             )
         plain, objects = ({n: v for n, v in part.items() if n not in excluded} for part in self.config())
         arrays = {f"{group}:{name}": w for group, ws in self.get_parameters().items() for name, w in ws.items()}
@@ -220,7 +223,7 @@ class Saved(EnvironmentBound):
         if not self.is_set_up:
             return _make, (type(self), self.settings())
         file = io.BytesIO()
-        self.save(file, include=["replay_buffer"])
+        self.save(file, include=self.includable)
         return _load, (type(self), file.getvalue(), self.device, self.tensorboard_log)
 
     def progress_state(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def episodic_natural_gradient(scores: Float64, baselines: Float64, returns: Floa
         returns: R_i, float64 [n].
 
     Returns:
-        w, float64 [N].
+        w, float64 [N]; 0 where the returns do not depend on the scores, but for rounding.
 
     Raises:
         DivergedError: Something given is not finite.
@@ -33,7 +33,9 @@ def episodic_natural_gradient(scores: Float64, baselines: Float64, returns: Floa
     design = np.concatenate([scores, baselines], axis=1)
     if not (np.isfinite(design).all() and np.isfinite(returns).all()):
         raise DivergedError("the log-probabilities' gradients, or the returns, are not all finite")
-    # Observations are of float32: what is smaller than their rounding is no direction.
-    cutoff = float(np.finfo(np.float32).eps) * max(design.shape)
-    solution, *_ = np.linalg.lstsq(design, returns, rcond=cutoff)
-    return solution[: scores.shape[1]]
+    # Observations are of float32: what is smaller than their rounding is no direction, and explains no return.
+    rounding = float(np.finfo(np.float32).eps) * max(design.shape)
+    solution, *_ = np.linalg.lstsq(design, returns, rcond=rounding)
+    gradient = solution[: scores.shape[1]]
+    explained = np.abs(scores @ gradient).max(initial=0.0)
+    return gradient if explained > rounding * np.abs(returns).max(initial=0.0) else np.zeros_like(gradient)
