@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from toy_environments import Numbered
 
-from pamdp_agents import MPDQN, PADDPG
+from pamdp_agents import MPDQN, PADDPG, QPAMDP
 from pamdp_agents.agents import AGENTS, agent_class
 from pamdp_agents.callbacks import BaseCallback
 from pamdp_agents.exploration import GaussianNoise
@@ -36,8 +36,24 @@ CHANGES = {
     "actor_loss_weighting": "average",
     "actor_loss_indexed": True,
 }
+CHANGES_OF_QPAMDP = {
+    "learning_rate": 1e-4,
+    "gamma": 0.0,
+    "sarsa_lambda": 0.9,
+    "adaptive_step_size": False,
+    "discount_substeps": True,
+    "temperature": 0.0,
+    "temperature_decay": 0.0,
+    "initial_action_episodes": 0,
+    "action_episodes": 2,
+    "parameter_updates": 2,
+    "n_rollouts": 1,
+    "parameter_learning_rate": 0.5,
+    "normalize_gradient": False,
+}
 WITHOUT_EFFECT_ON_WEIGHTS = {"tensorboard_log", "verbose"}
 SMALL = {"learning_starts": 10, "batch_size": 4, "buffer_size": 500, "policy_kwargs": {"net_arch": [8]}, "seed": 0}
+SMALL_QPAMDP = {"initial_action_episodes": 12, "parameter_updates": 1, "n_rollouts": 2, "action_episodes": 1, "seed": 0}
 STEPS, AT = 60, 30
 
 
@@ -47,6 +63,18 @@ def make(kind=MPDQN, **settings):
         Numbered(),
         **SMALL | {"exploration_fraction": 1.0, "scale_observations": False, "learning_rate": 0.05} | settings,
     )
+
+
+class Substeps(gym.Wrapper):
+    """Says that each step took two substeps."""
+
+    def step(self, action):
+        *rest, info = self.env.step(action)
+        return *rest, info | {"substeps": 2}
+
+
+def make_qpamdp():
+    return QPAMDP("MlpPolicy", Substeps(Numbered()), temperature=10.0, **SMALL_QPAMDP)
 
 
 class Change(BaseCallback):
@@ -66,13 +94,14 @@ def weights(agent):
 
 @pytest.mark.parametrize("algorithm", AGENTS)
 def test_every_setting_is_refused_or_among_those_tried_below(algorithm):
-    agent = make(agent_class(algorithm))
+    agent = make_qpamdp() if algorithm == "qpamdp" else make(agent_class(algorithm))
+    changes = CHANGES_OF_QPAMDP if algorithm == "qpamdp" else CHANGES
     for name, setting in agent.declared_settings.items():
         if setting.change == "refused":
             with pytest.raises(AttributeError, match=name):
                 setattr(agent, name, setting.default if name != "policy" else "MlpPolicy")
         else:
-            assert name in CHANGES.keys() | WITHOUT_EFFECT_ON_WEIGHTS, name
+            assert name in changes.keys() | WITHOUT_EFFECT_ON_WEIGHTS, name
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +113,17 @@ def unchanged():
 def test_a_changed_setting_acts(name, unchanged):
     agent = make().learn(STEPS, callback=Change(name, CHANGES[name]))
     assert not np.array_equal(weights(agent), unchanged)
+
+
+@pytest.fixture(scope="module")
+def unchanged_qpamdp():
+    return weights(make_qpamdp().learn(STEPS))
+
+
+@pytest.mark.parametrize("name", CHANGES_OF_QPAMDP)
+def test_a_changed_setting_of_qpamdp_acts(name, unchanged_qpamdp):
+    agent = make_qpamdp().learn(STEPS, callback=Change(name, CHANGES_OF_QPAMDP[name]))
+    assert not np.array_equal(weights(agent), unchanged_qpamdp)
 
 
 def test_a_setting_changed_before_training_is_as_if_given_to_the_constructor():

@@ -1,11 +1,11 @@
 """Small agents and small environments, so that every agent can be tried in everything within seconds."""
 
 import copy
-import inspect
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from agents_in_tests import those_of
 from gymnasium.spaces import Box, Dict, Discrete, Tuple
 
 PLATFORM = "pamdp/Platform-v0"
@@ -72,11 +72,9 @@ class Counting(gym.Wrapper):
         return super().step(action)
 
 
-def those_of(agent_class, settings):
-    """Those of the settings that the agent has, and of SMALL's as they are for it."""
-    if settings is SMALL:
-        settings = SMALL | OF_ONE.get(agent_class.__name__, {})
-    return {name: value for name, value in settings.items() if name in inspect.signature(agent_class).parameters}
+def small_of(agent_class):
+    """Those of SMALL's settings that the agent has, as they are for it."""
+    return those_of(agent_class, SMALL | OF_ONE.get(agent_class.__name__, {}))
 
 
 def refuses_several(agent_class, env):
@@ -90,7 +88,7 @@ def refuses_several(agent_class, env):
 
 def make(agent_class, env, policy="MlpPolicy", **settings):
     """A small agent."""
-    return agent_class(policy, env, **copy.deepcopy(those_of(agent_class, SMALL) | settings))
+    return agent_class(policy, env, **copy.deepcopy(small_of(agent_class) | settings))
 
 
 def make_collector(agent_class, env, policy="MlpPolicy", **settings):

@@ -4,7 +4,8 @@ import inspect
 
 import numpy as np
 import pytest
-from small_agents import PLATFORM, STEPS, Counting, Task, assert_learned, differences, make, observations, those_of
+from agents_in_tests import those_of
+from small_agents import PLATFORM, STEPS, Counting, Task, assert_learned, differences, make, observations
 
 import pamdp_agents
 from pamdp_agents import train_seeds

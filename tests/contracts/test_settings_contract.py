@@ -5,7 +5,8 @@ import re
 
 import numpy as np
 import pytest
-from small_agents import DICT, PARAMETERS, SMALL, STEPS, Task, assert_learned, make, those_of
+from agents_in_tests import those_of
+from small_agents import DICT, PARAMETERS, STEPS, Task, assert_learned, make, small_of
 
 # Values other than the defaults, where one cannot be guessed from the default's type.
 CHANGED = {
@@ -135,7 +136,7 @@ def test_every_setting_is_an_attribute_and_is_documented(agent_class):
 
 def test_what_is_given_is_what_is_used(agent_class):
     agent = make(agent_class, Task(), learning_rate=0.125)
-    given = those_of(agent_class, SMALL) | {"policy": "MlpPolicy", "learning_rate": 0.125}
+    given = small_of(agent_class) | {"policy": "MlpPolicy", "learning_rate": 0.125}
     for name, parameter in parameters_of(agent_class).items():
         if name in given:
             assert agent.settings()[name] == given[name], name

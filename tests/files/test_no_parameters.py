@@ -3,6 +3,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+from agents_in_tests import those_of
 from gymnasium.spaces import Box, Discrete, OneOf, Tuple
 
 from pamdp_agents import agent_class
@@ -35,9 +36,10 @@ class Coin(gym.Env):
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("name", AGENTS)
 def test_an_agent_without_parameters_comes_back_from_its_file_and_goes_on(name, space, tmp_path):
-    cls, settings = agent_class(name), {"learning_starts": 5, "batch_size": 4, "policy_kwargs": {"net_arch": [4]}}
+    cls = agent_class(name)
+    settings = those_of(cls, {"learning_starts": 5, "batch_size": 4})
     agent = cls("MlpPolicy", Coin(SPACES[space]), seed=0, **settings).learn(10)
-    agent.save(tmp_path / "agent", include=["replay_buffer"])
+    agent.save(tmp_path / "agent", include=cls.includable)
     loaded = cls.load(tmp_path / "agent", env=Coin(SPACES[space]))
     observation = np.full(3, 0.1, "f")
     actions = [each.predict(observation, deterministic=True)[0] for each in (agent, loaded)]
