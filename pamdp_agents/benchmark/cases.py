@@ -9,7 +9,7 @@ import gymnasium as gym
 from pamdp_agents.agents import AGENTS, agent_class
 from pamdp_agents.base.off_policy import OffPolicyAgent
 
-ALGORITHMS = tuple(AGENTS.values())
+ALGORITHMS = tuple(name for name in AGENTS.values() if issubclass(agent_class(name), OffPolicyAgent))
 
 DOMAINS = {"pamdp/Platform-v0": "platform", "pamdp/Goal-v0": "goal"}
 
