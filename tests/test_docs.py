@@ -235,7 +235,9 @@ def test_the_settings_table_has_every_setting_with_its_default_and_meaning(name)
 def test_the_settings_table_names_agents_that_there_are():
     for setting, _, _, agents in settings_rows():
         named = [agent.strip("`") for agent in agents.split(", ")]
-        assert agents in ("all", REPLAY) or (set(named) < set(AGENTS.values()) and len(set(named)) == len(named)), setting
+        assert agents in ("all", REPLAY) or (set(named) < set(AGENTS.values()) and len(set(named)) == len(named)), (
+            setting
+        )
 
 
 @pytest.mark.parametrize("name", AGENTS)

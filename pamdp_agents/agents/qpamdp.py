@@ -22,10 +22,9 @@ from pamdp_agents.learning.parameters import Parameters, merge
 from pamdp_agents.learning.sarsa import SarsaLambda
 from pamdp_agents.logger import Logger
 from pamdp_agents.networks.fourier_basis import FourierBasis
-from pamdp_agents.networks.linear_features import find_indices, make_basis, seen_by_parameters
+from pamdp_agents.networks.linear_features import find_indices, make_basis, make_policy
 from pamdp_agents.networks.linear_gaussian import LinearGaussian
 from pamdp_agents.networks.linear_policy import LinearPolicy
-from pamdp_agents.networks.parameter_actor import read_passthrough
 from pamdp_agents.schedules import Schedule
 from pamdp_agents.spaces import nested
 from pamdp_agents.training.trainee import Round
@@ -127,33 +126,17 @@ class QPAMDP(Agent, SarsaSettings):  # type: ignore[misc]  # policy, which is a 
 
     def build(self) -> None:
         """Makes the values, the parameters' policies, and what episodes are gathered in."""
-        space, n_observations, given = (
-            self.parameterized_space,
-            self.observation_transform.size,
-            self.policy_kwargs or {},
-        )
         if self.policy == "MultiInputPolicy" and nested.parts(self.observation_space) is None:
             raise ValueError(
                 f'MultiInputPolicy needs a Dict or Tuple of observations, got {self.observation_space}; use "MlpPolicy"'
             )
+        given, space, size = self.policy_kwargs or {}, self.parameterized_space, self.observation_transform.size
         self.basis = make_basis(given, self.observation_transform)
         self.sarsa = SarsaLambda(space.n, self.basis.step_scales)
-        seen = seen_by_parameters(given, n_observations, space.mask)
-        self._baseline = find_indices("baseline_observations", given.get("baseline_observations", []), n_observations)
-        if isinstance(self.parameter_std, list) and len(self.parameter_std) != space.parameter_size:
-            raise ValueError(
-                f"parameter_std must be a number or {space.parameter_size}, one for each parameter, got "
-                f"{self.parameter_std}"
-            )
-        std = np.broadcast_to(np.asarray(self.parameter_std, float), (space.parameter_size,))
-        first = read_passthrough(
-            self.initial_parameters or {}, n_observations, space.parameter_size, "initial_parameters"
-        )
-        assert first is not None
-        trained = np.concatenate([np.ones((space.parameter_size, 1), bool), seen], axis=1)
-        self.actor = LinearGaussian(*first, std, trained)
+        self.actor = make_policy(given, size, space.mask, self.parameter_std, self.initial_parameters)
         self.acting = LinearPolicy(self.basis, self.sarsa, self.actor)
-        self.rollouts = EpisodeScores(trained.shape, 1 + 2 * len(self._baseline))
+        self._baseline = find_indices("baseline_observations", given.get("baseline_observations", []), size)
+        self.rollouts = EpisodeScores((space.parameter_size, 1 + size), 1 + 2 * len(self._baseline))
 
     def _check_n_envs(self, n_envs: int) -> None:
         if n_envs != 1:
@@ -175,20 +158,19 @@ class QPAMDP(Agent, SarsaSettings):  # type: ignore[misc]  # policy, which is a 
         """T at this moment; 0 while parameters are learned."""
         return 0.0 if self.learns_parameters else self.temperature * self.temperature_decay**self._done
 
-    def _choose(self, features: Float32, rng: np.random.Generator) -> np.ndarray:
-        """Draws actions from softmax(Q/T), int [] or [n], for features [F] or [n, F]."""
-        values = self.sarsa.values(features)  # the largest of values with Gumbel's noise is one of that softmax
+    def _choose(self, values: Float32, rng: np.random.Generator) -> np.ndarray:
+        """Draws actions from softmax(Q/T), int [] or [n], for values [K] or [n, K]: the largest with Gumbel's noise."""
         return np.argmax(values + self.softmax_temperature * rng.gumbel(size=values.shape), axis=-1)
 
     def explore_apart(self, observations: np.ndarray) -> Decision:
         """Returns exploring decisions for scaled observations, float32 [n, D], without any effect on training."""
-        k = self._choose(self.basis(observations), self._predict_rng)
+        k = self._choose(self.acting.values(observations), self._predict_rng)
         x = self.actor.sample(self.actor.mean(observations), self._predict_rng)
         return Decision(k, np.clip(x, -1.0, 1.0), {})
 
     def _choose_one(self, observation: Float32) -> Choice:
         features = self.basis(observation)
-        return Choice(features, int(self._choose(features, self._explore_rng)))
+        return Choice(features, int(self._choose(self.sarsa.values(features), self._explore_rng)))
 
     def forget_weights(self) -> None:
         """Lets go of what was chosen by the weights of before."""

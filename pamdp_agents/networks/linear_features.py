@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from pamdp_agents.checks import check_integer, check_mapping
 from pamdp_agents.networks.fourier_basis import FourierBasis
+from pamdp_agents.networks.linear_gaussian import LinearGaussian
+from pamdp_agents.networks.parameter_actor import read_passthrough
 from pamdp_agents.spaces.observations import WIDEST_RANGE, ObservationTransform
 
 DEFAULTS: dict[str, Any] = {
@@ -91,6 +93,36 @@ def seen_by_parameters(arguments: dict[str, Any], n_observations: int, mask: NDA
     for own, indices in zip(mask, given if nested else [given] * len(mask), strict=True):
         seen[np.ix_(own, find_indices(name, indices, n_observations))] = True
     return seen
+
+
+def make_policy(
+    arguments: dict[str, Any],
+    n_observations: int,
+    mask: NDArray[np.bool_],
+    std: float | Sequence[float],
+    initial: dict[str, Any] | None,
+) -> LinearGaussian:
+    """Returns the parameters' policies.
+
+    Args:
+        arguments: `policy_kwargs`.
+        n_observations: D.
+        mask: Which parameters belong to which discrete action, bool [K, P].
+        std: Their standard deviation, of all or of each.
+        initial: First weights, `{"bias": [P], "weight": [P, D]}`; None: 0.
+
+    Raises:
+        ValueError: Something is not as the sizes demand.
+    """
+    n_parameters = mask.shape[1]
+    stds = np.asarray(std, np.float64)
+    if stds.ndim and stds.shape != (n_parameters,):
+        raise ValueError(f"parameter_std must be a number or {n_parameters}, one for each parameter, got {std}")
+    first = read_passthrough(initial or {}, n_observations, n_parameters, "initial_parameters")
+    assert first is not None
+    seen = seen_by_parameters(arguments, n_observations, mask)
+    trained = np.concatenate([np.ones((n_parameters, 1), np.bool_), seen], axis=1)
+    return LinearGaussian(*first, np.broadcast_to(stds, (n_parameters,)), trained)
 
 
 def find_indices(name: str, given: Sequence[int] | None, n_observations: int) -> NDArray[np.intp]:

@@ -12,6 +12,8 @@ from pamdp_agents.learning.sarsa import SarsaLambda
 from pamdp_agents.networks.fourier_basis import FourierBasis
 from pamdp_agents.networks.linear_gaussian import LinearGaussian
 
+ROWS = 128  # whose features are made at once
+
 
 class LinearPolicy:
     """The deterministic decisions: the k of the highest value, and the means of the parameters.
@@ -27,8 +29,13 @@ class LinearPolicy:
 
     def decide(self, observations: np.ndarray) -> Decision:
         """Returns the decisions for scaled observations, float32 [n, D]."""
-        values = self._sarsa.values(self._basis(observations))
-        return Decision(values.argmax(1), self._actor.mean(observations), {})
+        return Decision(self.values(observations).argmax(1), self._actor.mean(observations), {})
+
+    def values(self, observations: np.ndarray) -> np.ndarray:
+        """Returns Q(s, k) for scaled observations, float32 [n, K]; of many, not all features are there at once."""
+        starts = range(0, max(len(observations), 1), ROWS)
+        blocks = [self._sarsa.values(self._basis(observations[i : i + ROWS])) for i in starts]
+        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
     def forget_weights(self) -> None:
         """Does nothing: there are no views of the weights."""

@@ -81,6 +81,7 @@ def test_the_softmax_cools_and_is_greedy_while_parameters_are_learned():
     agent.set_parameters({"q": {"kernel": agent.get_parameters()["q"]["kernel"] + [[0.0, 0.3, 0.6]]}}, False)
     rows = np.zeros((20_000, 2), "f")
     values = agent.sarsa.values(agent.basis(rows[0]))
+    np.testing.assert_allclose(agent.acting.values(rows[:300]), np.tile(values, (300, 1)), atol=1e-6)
     counts = np.bincount([int(k) for k, _ in agent.predict(rows)[0]]) / len(rows)
     np.testing.assert_allclose(counts, np.exp(values / 0.5) / np.exp(values / 0.5).sum(), atol=0.02)
     agent.temperature = 0.0
