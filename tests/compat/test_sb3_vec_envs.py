@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import (
 )
 from toy_environments import Corridor, Numbered, Target
 
-from pamdp_agents import MPDQN
+from pamdp_agents import MPDQN, QPAMDP
 
 SETTINGS = {"learning_starts": 20, "batch_size": 8, "buffer_size": 400, "policy_kwargs": {"net_arch": [8]}, "seed": 0}
 ENVIRONMENTS = {
@@ -280,3 +280,12 @@ def test_an_interrupted_reset_of_other_processes_leaves_no_stale_answers():
     rows, layout = agent.replay_buffer.rows[:12], agent.row
     np.testing.assert_array_equal(rows[:, layout.places["s2"]][:, 2], rows[:, layout.places["s"]][:, 2] + 1)
     env.close()
+
+
+def test_qpamdp_takes_one_environment_and_no_vec_normalize():
+    agent = QPAMDP("MlpPolicy", DummyVecEnv([Numbered]), seed=0, initial_action_episodes=3, n_rollouts=2)
+    assert agent.learn(40).num_timesteps == 40
+    with pytest.raises(ValueError, match="env must not be in a VecNormalize: QPAMDP's Fourier basis"):
+        QPAMDP("MlpPolicy", VecNormalize(DummyVecEnv([Numbered])))
+    with pytest.raises(ValueError, match="env has 2 environments, but QPAMDP needs one"):
+        QPAMDP("MlpPolicy", DummyVecEnv([Numbered] * 2))
