@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,8 @@ def write_video(path: Path, frames: Iterable[Frame], fps: int) -> int:
                     count += 1
             except KeyboardInterrupt as interrupt:
                 stops.append(interrupt)
+        if count and file.suffix == ".mp4" and _frames_in(file) != count:  # ffmpeg does not tell how it ended
+            raise OSError(errno.ENOSPC, "ffmpeg could not write all of it; the disk may be full")
         if not count:
             raise stops[0] if stops else ValueError(f"there are no frames for {path}: the environment drew none")
 
@@ -107,6 +110,17 @@ def write_video(path: Path, frames: Iterable[Frame], fps: int) -> int:
     if stops:
         raise stops[0]
     return count
+
+
+def _frames_in(file: Path) -> int | None:
+    """Returns the number of frames in a video; None if it cannot be read."""
+    import imageio.v2 as imageio
+
+    try:
+        with imageio.get_reader(file, format="FFMPEG") as reader:
+            return reader.count_frames()
+    except (OSError, RuntimeError):  # imageio has no errors of its own
+        return None
 
 
 def _until_stop(frames: Iterable[Frame], stops: list[BaseException]) -> Iterator[Frame]:

@@ -30,8 +30,8 @@ KILLS = {
     "checkpoint": 12,
     "evaluation": 15,
     "saved_model": 12,
-    "tflite": 8,
-    "onnx": 8,
+    "tflite": 6,
+    "onnx": 6,
     "picture": 8,
     "gif": 8,
     "mp4": 8,
@@ -45,11 +45,11 @@ def context():
 
 
 def report(kind, kills):
-    counts = Counter({"new": sum(kill.new for kill in kills), "unfinished": sum(kill.unfinished for kill in kills)})
+    new, unfinished = sum(kill.new for kill in kills), sum(kill.unfinished for kill in kills)
     print(
-        f"{kind}: {len(kills)} kills, {len(kills)} whole ({counts['new']} the new one, not yet told of), "
-        f"{counts['unfinished']} left a temporary name, which the next write removed"
+        f"{kind}: {len(kills)} kills, after each something whole: {len(kills) - new} times that of before, {new} times"
     )
+    print(f"    the new; {unfinished} times a temporary name was left, which the next write removed")
 
 
 @pytest.mark.parametrize("kind", ["agent", "evaluation"])
@@ -65,9 +65,10 @@ def test_writers_killed_at_random_moments_leave_something_whole(context, tmp_pat
     assert len(kills) == KILLS[kind]
 
 
-@pytest.mark.parametrize(
-    "kind", ["replay", *(pytest.param(each, marks=pytest.mark.slow) for each in WRITERS if each != "replay")]
-)
+SLOWER = sorted(set(WRITERS) - {"replay", "tflite", "onnx"})  # these three are written alike
+
+
+@pytest.mark.parametrize("kind", ["replay", *(pytest.param(each, marks=pytest.mark.slow) for each in SLOWER)])
 def test_writers_killed_before_any_operation_leave_something_whole(context, tmp_path, kind):
     kills = kill_before_every_operation(context, kind, tmp_path)
     report(f"{kind}, before each operation", kills)

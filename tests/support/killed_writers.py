@@ -360,7 +360,9 @@ def start_server() -> multiprocessing.context.ForkServerContext:
 
 
 def _write(kind: str, folder: Path, first: int, die_at: int, pipe: Connection) -> None:
-    """What a process does: tells its versions, and when it first touches the folder for one; waits after the first.
+    """What a process does: tells its versions, and when it first touches the folder for one.
+
+    It waits after the first version, and before it touches the folder for the third.
 
     Args:
         kind: Of `WRITERS`.
@@ -390,6 +392,8 @@ def _write(kind: str, folder: Path, first: int, die_at: int, pipe: Connection) -
         if not state["touched"]:
             state["touched"] = True
             pipe.send(("touch", state["version"], time.monotonic()))
+            if state["version"] == first + 2:
+                pipe.recv()  # that the kill comes in the short time of writing, however late it was told
         if state["version"] > first:
             state["operations"] += 1
             if state["operations"] == die_at:
@@ -443,11 +447,16 @@ def kill_writers(context: object, kind: str, folder: Path, rng: random.Random, n
     first = 1
     for _ in range(n_kills):
         writing = begin_writing(context, kind, folder, first, 0)
-        took_from = rng.choice(["begin", "touch", "touch"])
         writing.pipe.send("go on")
         ended = writing.wait_for("done", first + 1)
-        duration = ended - writing.times[took_from, first + 1]
-        until = writing.wait_for(took_from, first + 2) + rng.uniform(0, 1.1 * duration)
+        while_writing = rng.random() < 2 / 3
+        if while_writing:
+            writing.wait_for("touch", first + 2)
+        writing.pipe.send("go on")
+        if not while_writing:
+            writing.wait_for("begin", first + 2)
+        duration = ended - writing.times["touch" if while_writing else "begin", first + 1]
+        until = time.monotonic() + rng.uniform(0, 1.1 * duration)
         while time.monotonic() < until:
             pass  # sleeping is not as exact
         writing.process.kill()
@@ -464,6 +473,7 @@ def kill_before_every_operation(context: object, kind: str, folder: Path) -> lis
     for die_at in itertools.count(1):
         writing = begin_writing(context, kind, folder, first, die_at)
         writing.pipe.send("go on")
+        writing.pipe.send("go on")  # if there is a third version
         done, begun = writing.wait_for_end()
         kills.append(check_left(kind, folder, first, done, begun))
         if begun > first + 1:  # that write had no more operations
