@@ -117,7 +117,8 @@ def _frames_in(file: Path) -> int | None:
     import imageio.v2 as imageio
 
     try:
-        with imageio.get_reader(file, format="FFMPEG") as reader:
+        reader: Any = imageio.get_reader(file, format="FFMPEG")
+        with reader:
             return reader.count_frames()
     except (OSError, RuntimeError):  # imageio has no errors of its own
         return None

@@ -47,9 +47,9 @@ def context():
 def report(kind, kills):
     new, unfinished = sum(kill.new for kill in kills), sum(kill.unfinished for kill in kills)
     print(
-        f"{kind}: {len(kills)} kills, after each something whole: {len(kills) - new} times that of before, {new} times"
+        f"{kind}: {len(kills)} kills left {len(kills) - new} times what was there, {new} times the new, whole each time; "
+        f"{unfinished} times also a temporary name, which the next write removed"
     )
-    print(f"    the new; {unfinished} times a temporary name was left, which the next write removed")
 
 
 @pytest.mark.parametrize("kind", ["agent", "evaluation"])
