@@ -47,7 +47,7 @@ def context():
 def report(kind, kills):
     new, unfinished = sum(kill.new for kill in kills), sum(kill.unfinished for kill in kills)
     print(
-        f"{kind}: {len(kills)} kills left {len(kills) - new} times what was there, {new} times the new, whole each time; "
+        f"{kind}: {len(kills)} kills left {len(kills) - new} times what was there, {new} times the new, always whole; "
         f"{unfinished} times also a temporary name, which the next write removed"
     )
 
