@@ -13,7 +13,7 @@ import pytest
 from killed_writers import (
     WRITERS,
     hidden,
-    kill_before_every_operation,
+    kill_after_every_operation,
     kill_writers,
     start_command,
     start_server,
@@ -69,9 +69,9 @@ SLOWER = sorted(set(WRITERS) - {"replay", "tflite", "onnx"})  # these three are 
 
 
 @pytest.mark.parametrize("kind", ["replay", *(pytest.param(each, marks=pytest.mark.slow) for each in SLOWER)])
-def test_writers_killed_before_any_operation_leave_something_whole(context, tmp_path, kind):
-    kills = kill_before_every_operation(context, kind, tmp_path)
-    report(f"{kind}, before each operation", kills)
+def test_writers_killed_after_any_operation_leave_something_whole(context, tmp_path, kind):
+    kills = kill_after_every_operation(context, kind, tmp_path)
+    report(f"{kind}, after each operation", kills)
     assert len(kills) > 3 and any(kill.unfinished for kill in kills)
 
 

@@ -368,8 +368,8 @@ def _write(kind: str, folder: Path, first: int, die_at: int, pipe: Connection) -
         kind: Of `WRITERS`.
         folder: Where it writes.
         first: The first version.
-        die_at: The process kills itself before the operation of this number in the folder while it writes the second
-            version; 0: never.
+        die_at: The process kills itself right after the operation of this number in the folder while it writes the
+            second version: a file that it opened is there, and empty; 0: never.
         pipe: To the process that kills.
     """
     state = {"version": first, "touched": True, "operations": 0}
@@ -397,7 +397,8 @@ def _write(kind: str, folder: Path, first: int, die_at: int, pipe: Connection) -
         if state["version"] > first:
             state["operations"] += 1
             if state["operations"] == die_at:
-                os.kill(os.getpid(), signal.SIGKILL)
+                # The operation is still to come: what is called or returns after it is noticed next.
+                sys.setprofile(lambda *_: os.kill(os.getpid(), signal.SIGKILL))
 
     sys.addaudithook(watch)
     WRITERS[kind].write(folder, first, begin, done)
@@ -466,8 +467,8 @@ def kill_writers(context: object, kind: str, folder: Path, rng: random.Random, n
     return kills
 
 
-def kill_before_every_operation(context: object, kind: str, folder: Path) -> list[Kill]:
-    """Kills one process before its first operation in the folder, one before its second, and so on through a write."""
+def kill_after_every_operation(context: object, kind: str, folder: Path) -> list[Kill]:
+    """Kills one process after its first operation in the folder, one after its second, and so on through a write."""
     kills: list[Kill] = []
     first = 1
     for die_at in itertools.count(1):
