@@ -23,7 +23,7 @@ from pamdp_agents.files.agent_file import (
     read_widest_range,
 )
 from pamdp_agents.files.archive import Archive, SavedFileError, versions
-from pamdp_agents.files.sizes import check_sizes
+from pamdp_agents.files.sizes import check_network_sizes, check_space_sizes
 from pamdp_agents.learning import parameters
 from pamdp_agents.learning.divergence import DivergedError
 from pamdp_agents.learning.learner import SEEDS, Learner
@@ -249,10 +249,12 @@ class Saved(EnvironmentBound):
     @classmethod
     def _restored(cls, archive: Archive, settings: Mapping[str, Any]) -> Self:
         """Returns an agent of these settings with what the file holds; raises anything if the file is damaged."""
-        check_sizes(archive, settings.get("policy_kwargs"))
         agent = cls(env=None, **settings)
         agent.widest_range = read_widest_range(archive)
-        agent.set_up(*read_spaces(archive))
+        check_space_sizes(archive, agent.policy, agent.policy_kwargs)
+        observation_space, action_space = read_spaces(archive)
+        check_network_sizes(archive, agent.policy, agent.policy_kwargs, observation_space)
+        agent.set_up(observation_space, action_space)
         agent.set_parameters(group_by_network(archive.arrays))
         agent.restore_progress(archive.data["progress"])
         agent._environments_state(archive)
