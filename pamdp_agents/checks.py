@@ -57,7 +57,11 @@ def _range(above: float | None, at_least: float | None, to: float | None) -> str
 
 def _shown(value: Any) -> str:
     """Returns a number for an error message; Python does not write integers of thousands of digits."""
-    return f"an integer of {value.bit_length()} bits" if isinstance(value, int) and value.bit_length() > 999 else repr(value)
+    return (
+        f"an integer of {value.bit_length()} bits"
+        if isinstance(value, int) and value.bit_length() > 999
+        else repr(value)
+    )
 
 
 def check_integer(name: str, value: Any, at_least: int, to: int | None = None) -> int:

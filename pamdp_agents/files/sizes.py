@@ -15,15 +15,16 @@ import gymnasium as gym
 from pamdp_agents.files.archive import Archive, SavedFileError
 from pamdp_agents.networks import features
 from pamdp_agents.networks.measured import count_classes, measure
-from pamdp_agents.spaces import ObservationTransform
+from pamdp_agents.spaces import ObservationTransform, nested
+from pamdp_agents.spaces.observations import is_image_space
 
-LARGEST_IMAGE = 2**22  # numbers: a features extractor may need fewer weights than an image has pixels
+LARGEST_IMAGE = 2**20  # numbers: a features extractor may need fewer weights than an image has pixels
 LARGEST_VECTOR = 1000  # numbers, of other observations and of actions, each of which has weights of its own
-MOST_COMPUTED = 2**25  # numbers, to make and try a features extractor: as LARGEST_IMAGE
+MOST_COMPUTED = 2**24  # numbers, to make and try a features extractor: as LARGEST_IMAGE
 COMPUTED_PER_WEIGHT = 16  # likewise, for its first weights
 MOST_PARTS = 2000  # of a space, that need no weights
 MOST_LAYERS = 16  # likewise
-MOST_CLASSES = 400  # in a features extractor's configuration, likewise: a layer names a few
+MOST_CLASSES = 80  # in a features extractor's configuration, likewise: a layer names about two
 COPIES = 4  # of each network's weights: its target's, and Adam's two moments
 
 
@@ -76,8 +77,12 @@ def check_network_sizes(
     for arch in archs:
         if len(arch) > arrays + MOST_LAYERS:
             raise _too_large(f"{len(arch)} layers", weights)
-    observations = ObservationTransform(observation_space)
     arguments = policy_kwargs.get("features_extractor_kwargs"), policy_kwargs.get("normalize_images", True)
+    if extractor is None and features.POLICIES[policy] is not None:
+        images = [leaf for _, leaf in nested.leaves(observation_space) if is_image_space(leaf, not arguments[1])]
+        if len(images) > arrays:
+            raise _too_large(f"features of {len(images)} images", weights)
+    observations = ObservationTransform(observation_space)
     measured = measure(lambda: features.make(extractor, policy, observations, *arguments)())
     n_features = observations.size
     if measured is not None:

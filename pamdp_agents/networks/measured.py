@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from pamdp_agents.networks.features import FeaturesExtractor
+from pamdp_agents.networks.keras_configs import PLAIN
 from pamdp_agents.networks.keras_settings import own_keras_settings
 
 
@@ -27,9 +28,10 @@ class Measured(NamedTuple):
 
 
 def count_classes(config: Any) -> int:
-    """Returns how many classes the configuration of a Keras model names."""
+    """Returns how many classes the configuration of a Keras model names, without those of plain values."""
     if isinstance(config, Mapping):
-        return ("class_name" in config) + sum(map(count_classes, config.values()))
+        is_class = "class_name" in config and config["class_name"] not in PLAIN
+        return is_class + sum(map(count_classes, config.values()))
     return sum(map(count_classes, config)) if isinstance(config, list | tuple) else 0
 
 
@@ -49,4 +51,3 @@ def measure(make: Callable[[], FeaturesExtractor | None]) -> Measured | None:
     weights = sum(math.prod(variable.shape) for variable in extractor.weights)
     outputs = (output for operation in graph.get_operations() for output in operation.outputs)
     return Measured(weights, sum(output.shape.num_elements() or 0 for output in outputs), extractor.n_features)
-
