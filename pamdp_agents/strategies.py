@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from pamdp_agents.checks import check_range
 
-
-LARGEST_FACTOR = 1e6  # of a gradient, whose norm float32 must hold
+LARGEST_FACTOR = 1e6
+"""The largest that a gradient is multiplied by: float32 must hold its norm."""
 
 
 class StrategyContext(NamedTuple):

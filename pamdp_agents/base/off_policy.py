@@ -306,8 +306,8 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
         if available is not None and size > available:
             raise MemoryError(
                 f"batch_size={self.batch_size} transitions for each of {updates} updates (gradient_steps="
-                f"{self.gradient_steps}) take {size / 1e9:,.0f} GB of memory at once, and {available / 1e9:,.0f} GB are "
-                "available; choose fewer"
+                f"{self.gradient_steps}) take {size / 1e9:,.0f} GB of memory at once, and {available / 1e9:,.0f} GB "
+                "are available; choose fewer"
             )
 
     def _check_n_envs(self, n_envs: int) -> None:

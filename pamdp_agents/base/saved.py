@@ -190,7 +190,8 @@ class Saved(EnvironmentBound):
         try:
             agent = cls._restored(archive, saved | where | given)
         except Exception as error:
-            if (given or device != "auto") and cls._is_whole(archive, saved, given):
+            sizes_are_the_files = isinstance(error, SavedFileError) and not given.keys() & {"policy", "policy_kwargs"}
+            if (given or device != "auto") and not sizes_are_the_files and cls._is_whole(archive, saved, given):
                 raise  # what the caller gave is at fault, and the error says so
             if isinstance(error, UnknownObjectError):
                 raise SavedFileError(f"{path} names what this program does not know: {error}") from error

@@ -24,7 +24,7 @@ MOST_COMPUTED = 2**24  # numbers, to make and try a features extractor: as LARGE
 COMPUTED_PER_WEIGHT = 16  # likewise, for its first weights
 MOST_PARTS = 2000  # of a space, that need no weights
 MOST_LAYERS = 16  # likewise
-MOST_CLASSES = 80  # in a features extractor's configuration, likewise: a layer names about two
+MOST_CLASSES = 48  # in a features extractor's configuration, likewise: a layer names about two
 COPIES = 4  # of each network's weights: its target's, and Adam's two moments
 
 
@@ -70,7 +70,8 @@ def check_network_sizes(
     """
     weights, arrays = _count_weights(archive), len(archive.arrays)
     extractor = policy_kwargs.get("features_extractor")
-    if isinstance(extractor, Mapping) and count_classes(extractor) > arrays + MOST_CLASSES:
+    # Of a layer with weights, each makes two arrays at least: four copies of a kernel and a bias, say.
+    if isinstance(extractor, Mapping) and count_classes(extractor) > arrays // 2 + MOST_CLASSES:
         raise _too_large(f"a features extractor of {count_classes(extractor)} parts", weights)
     given = policy_kwargs.get("net_arch") or []
     archs = list(given.values()) if isinstance(given, Mapping) else [given]
