@@ -271,9 +271,3 @@ def test_batches_beyond_memory_are_refused_before_training(setting):
     assert agent.num_timesteps == 0
     setattr(agent, setting, 1)
     agent.learn(10)
-
-
-def test_a_network_that_could_not_be_made_is_forgotten():
-    with pytest.raises(Exception, match=r"OOM|memory"):
-        MPDQN("MlpPolicy", Target(), policy_kwargs={"net_arch": [10**12]})
-    MPDQN("MlpPolicy", Target(), learning_starts=2, batch_size=2, seed=0).learn(5)
