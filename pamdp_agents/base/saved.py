@@ -252,9 +252,10 @@ class Saved(EnvironmentBound):
         """Returns an agent of these settings with what the file holds; raises anything if the file is damaged."""
         agent = cls(env=None, **settings)
         agent.widest_range = read_widest_range(archive)
-        check_space_sizes(archive, agent.policy, agent.policy_kwargs)
+        policy_kwargs = agent.policy_kwargs or {}
+        check_space_sizes(archive, agent.policy, policy_kwargs)
         observation_space, action_space = read_spaces(archive)
-        check_network_sizes(archive, agent.policy, agent.policy_kwargs, observation_space)
+        check_network_sizes(archive, agent.policy, policy_kwargs, observation_space)
         agent.set_up(observation_space, action_space)
         agent.set_parameters(group_by_network(archive.arrays))
         agent.restore_progress(archive.data["progress"])
