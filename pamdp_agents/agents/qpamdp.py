@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import gymnasium as gym
 import numpy as np
 
 from pamdp_agents import schedules
@@ -17,16 +18,17 @@ from pamdp_agents.environments.canonical import STOPPED, Step
 from pamdp_agents.experience.episode_scores import EpisodeScores
 from pamdp_agents.experience.sarsa_steps import Choice, Float32, SarsaSteps, Taken, check_array
 from pamdp_agents.experience.transition import Decision
+from pamdp_agents.files.archive import Archive, SavedFileError
 from pamdp_agents.learning.natural_gradient import episodic_natural_gradient
 from pamdp_agents.learning.parameters import Parameters, merge
 from pamdp_agents.learning.sarsa import SarsaLambda
 from pamdp_agents.logger import Logger
 from pamdp_agents.networks.fourier_basis import FourierBasis
-from pamdp_agents.networks.linear_features import find_indices, make_basis, make_policy
+from pamdp_agents.networks.linear_features import count_features, find_indices, make_basis, make_policy
 from pamdp_agents.networks.linear_gaussian import LinearGaussian
 from pamdp_agents.networks.linear_policy import LinearPolicy
 from pamdp_agents.schedules import Schedule
-from pamdp_agents.spaces import nested
+from pamdp_agents.spaces import ObservationTransform, nested
 from pamdp_agents.training.trainee import Round
 
 
@@ -131,7 +133,7 @@ class QPAMDP(Agent, SarsaSettings):  # type: ignore[misc]  # policy, which is a 
                 f'MultiInputPolicy needs a Dict or Tuple of observations, got {self.observation_space}; use "MlpPolicy"'
             )
         given, space, size = self.policy_kwargs or {}, self.parameterized_space, self.observation_transform.size
-        self.basis = make_basis(given, self.observation_transform)
+        self.basis = make_basis(given, self.observation_transform, space.n)
         self.sarsa = SarsaLambda(space.n, self.basis.step_scales)
         self.actor = make_policy(given, size, space.mask, self.parameter_std, self.initial_parameters)
         self.acting = LinearPolicy(self.basis, self.sarsa, self.actor)
@@ -369,6 +371,17 @@ class QPAMDP(Agent, SarsaSettings):  # type: ignore[misc]  # policy, which is a 
         self._done = check_integer("phase_done", state["phase_done"], 0)
         largest = state["largest_step"]
         self.sarsa.largest_step = math.inf if largest is None else check_range("largest_step", largest, above=0)
+
+    def check_file_sizes(self, archive: Archive, observation_space: gym.Space) -> None:
+        """Compares the number of features that the agent will have with the weights in its file.
+
+        Raises:
+            SavedFileError: It is larger.
+        """
+        size = ObservationTransform(observation_space).size
+        weights = sum(array.size for array in archive.arrays.values())
+        if count_features(self.policy_kwargs or {}, size) > weights:
+            raise SavedFileError(f"it asks for more than {weights} features, but holds {weights} weights")
 
     def gathered_state(self) -> dict[str, np.ndarray]:
         """Returns the traces, the episodes gathered and the step that is not yet learned from, as arrays."""

@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import IO, Any, ClassVar, Self
 
+import gymnasium as gym
 import numpy as np
 
 from pamdp_agents.base.environment_bound import EnvironmentBound
@@ -278,7 +279,7 @@ class Saved(EnvironmentBound):
         policy_kwargs = agent.policy_kwargs or {}
         check_space_sizes(archive, agent.policy, policy_kwargs)
         observation_space, action_space = read_spaces(archive)
-        check_network_sizes(archive, agent.policy, policy_kwargs, observation_space)
+        agent.check_file_sizes(archive, observation_space)
         agent.set_up(observation_space, action_space)
         agent.set_parameters(group_by_network(archive.arrays))
         agent.restore_progress(archive.data["progress"])
@@ -287,6 +288,14 @@ class Saved(EnvironmentBound):
         if archive.replay_buffer is not None:
             agent.restore_replay(archive.replay_buffer)
         return agent
+
+    def check_file_sizes(self, archive: Archive, observation_space: gym.Space) -> None:
+        """Compares the sizes of what the agent will be made of with the weights in its file.
+
+        Raises:
+            SavedFileError: They are larger.
+        """
+        check_network_sizes(archive, self.policy, self.policy_kwargs or {}, observation_space)
 
     @classmethod
     def _is_whole(cls, archive: Archive, saved: Mapping[str, Any], given: Mapping[str, Any]) -> bool:

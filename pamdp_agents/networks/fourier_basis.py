@@ -10,9 +10,6 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-LARGEST = 2**24
-"""Numbers that a basis may hold, of all its terms together: 64 MiB."""
-
 
 class FourierBasis:
     """The features cos(π c·u) of an observation u that is scaled to [0, 1], one for each vector c of whole numbers.
@@ -28,9 +25,6 @@ class FourierBasis:
         size: F, the number of features; the first is 1, of c = 0.
         frequencies: c of each, int [F, d].
         step_scales: What a step size is multiplied by for each, float32 [F]: 1/‖c‖, and 1 for c = 0.
-
-    Raises:
-        ValueError: There are too many terms.
 
     References:
         Konidaris, Osentoski & Thomas 2011, "Value Function Approximation in Reinforcement Learning using the Fourier
@@ -48,16 +42,11 @@ class FourierBasis:
         d = len(indices)
         most = d if interactions is None else min(interactions, d)
         self.size = count_terms(d, order, most)
-        if self.size * max(d, 1) > LARGEST:
-            raise ValueError(
-                f"fourier_order={order} and fourier_interactions={interactions} make {self.size:,} features of {d} "
-                "observations, which are too many: take smaller ones, or fewer fourier_observations"
-            )
         self._indices = indices
         self.frequencies = np.zeros((self.size, d), np.intp)
         row = 1
         for n in range(1, most + 1):
-            numbers = np.array(list(itertools.product(range(1, order + 1), repeat=n)))
+            numbers = np.arange(order**n)[:, None] // order ** np.arange(n)[::-1] % order + 1
             for columns in itertools.combinations(range(d), n):
                 self.frequencies[row : row + len(numbers), columns] = numbers
                 row += len(numbers)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pamdp_agents.checks import check_integer, check_mapping
-from pamdp_agents.networks.fourier_basis import FourierBasis
+from pamdp_agents.networks.fourier_basis import FourierBasis, count_terms
 from pamdp_agents.networks.linear_gaussian import LinearGaussian
 from pamdp_agents.networks.parameter_actor import read_passthrough
 from pamdp_agents.spaces.observations import WIDEST_RANGE, ObservationTransform
@@ -22,6 +22,10 @@ DEFAULTS: dict[str, Any] = {
     "baseline_observations": [],
 }
 """The arguments, and what they are where they are not given."""
+
+
+LARGEST = 2**24
+"""Numbers that a basis, or weights of its features, may hold: 64 MiB."""
 
 
 def read_linear_kwargs(name: str, value: Any) -> dict[str, Any]:
@@ -48,14 +52,26 @@ def read_linear_kwargs(name: str, value: Any) -> dict[str, Any]:
     return given
 
 
-def make_basis(arguments: dict[str, Any], observations: ObservationTransform) -> FourierBasis:
+def make_basis(arguments: Mapping[str, Any], observations: ObservationTransform, n_actions: int) -> FourierBasis:
     """Returns the Fourier basis that `policy_kwargs` ask for.
 
+    Args:
+        arguments: `policy_kwargs`.
+        observations: How observations are scaled.
+        n_actions: K, each of which has weights of its own.
+
     Raises:
-        ValueError: It has too many terms, or an observation has no number of that index, or no bounds.
+        ValueError: It has too many features, or an observation has no number of that index, or no bounds.
     """
-    given = DEFAULTS | arguments
+    given = DEFAULTS | dict(arguments)
     indices = find_indices("fourier_observations", given["fourier_observations"], observations.size)
+    order, interactions = given["fourier_order"], given["fourier_interactions"]
+    if count_features(arguments, observations.size) > LARGEST // max(len(indices), n_actions):
+        raise ValueError(
+            f"fourier_order={order} and fourier_interactions={interactions} make too many features of {len(indices)} "
+            f"observations, more than {LARGEST // max(len(indices), n_actions):,}: take smaller ones, or fewer "
+            "fourier_observations"
+        )
     low, high = observations.low, observations.high
     with np.errstate(invalid="ignore"):  # of infinities
         bounded = high / 2 - low / 2 <= WIDEST_RANGE / 2
@@ -70,10 +86,17 @@ def make_basis(arguments: dict[str, Any], observations: ObservationTransform) ->
     inverse = np.divide(1.0, width, out=np.zeros_like(width), where=width > 0)
     scaled = observations.scaled[indices]
     factor, summand = np.where(scaled, 0.5, inverse), np.where(scaled, 0.5, -low[indices] * inverse)
-    return FourierBasis(factor, summand, indices, given["fourier_order"], given["fourier_interactions"])
+    return FourierBasis(factor, summand, indices, order, interactions)
 
 
-def seen_by_parameters(arguments: dict[str, Any], n_observations: int, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def count_features(arguments: Mapping[str, Any], n_observations: int) -> int:
+    """Returns how many features `policy_kwargs` ask for, of observations of D numbers, without making them."""
+    given = DEFAULTS | dict(arguments)
+    d = n_observations if given["fourier_observations"] is None else len(given["fourier_observations"])
+    return count_terms(d, given["fourier_order"], min(given["fourier_interactions"] or d, d))
+
+
+def seen_by_parameters(arguments: Mapping[str, Any], n_observations: int, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Returns which numbers of an observation each parameter depends on, bool [P, D].
 
     Args:
@@ -85,7 +108,7 @@ def seen_by_parameters(arguments: dict[str, Any], n_observations: int, mask: NDA
         ValueError: There is no such number, or not one list for each discrete action.
     """
     name = "parameter_observations"
-    given = (DEFAULTS | arguments)[name]
+    given = (DEFAULTS | dict(arguments))[name]
     nested = bool(given) and isinstance(given[0], list)
     if nested and len(given) != len(mask):
         raise ValueError(f"{name} must be one list, or {len(mask)}, one for each discrete action, got {given}")
@@ -96,7 +119,7 @@ def seen_by_parameters(arguments: dict[str, Any], n_observations: int, mask: NDA
 
 
 def make_policy(
-    arguments: dict[str, Any],
+    arguments: Mapping[str, Any],
     n_observations: int,
     mask: NDArray[np.bool_],
     std: float | Sequence[float],

@@ -9,9 +9,9 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from toy_environments import Target
+from toy_environments import Numbered, Target
 
-from pamdp_agents import MPDQN
+from pamdp_agents import MPDQN, QPAMDP
 from pamdp_agents.files import SavedFileError
 from pamdp_agents.files.archive import npz_bytes, read_npz
 from pamdp_agents.networks import keras_configs
@@ -26,12 +26,22 @@ VALUES = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def members():
+def members_of(agent):
     file = io.BytesIO()
-    MPDQN("MlpPolicy", Target(), **SMALL).learn(12).save(file, include=["replay_buffer"])
+    agent.save(file, include=agent.includable)
     with zipfile.ZipFile(file) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
+
+
+@pytest.fixture(scope="module")
+def members():
+    return members_of(MPDQN("MlpPolicy", Target(), **SMALL).learn(12))
+
+
+@pytest.fixture(scope="module")
+def members_of_qpamdp():
+    settings = {"initial_action_episodes": 4, "n_rollouts": 3, "policy_kwargs": {"fourier_order": 2}, "seed": 0}
+    return members_of(QPAMDP("MlpPolicy", Numbered(), **settings).learn(20))
 
 
 def joined(members):
@@ -101,26 +111,28 @@ def forged(members, rng):
         return joined(members | {"data.json": forge_json(members["data.json"], rng)})
     if kind == 3:
         return forge_bytes(joined(members), rng)
-    name = ["arrays.npz", "replay_buffer.npz"][kind - 1]
+    name = ["arrays.npz", "replay_buffer.npz"][kind - 1 if "replay_buffer.npz" in members else 0]
     return joined(members | {name: forge_arrays(members[name], rng)})
 
 
 @pytest.mark.filterwarnings("ignore:.*replay buffer|buffer_size")
 @pytest.mark.parametrize("n", [40, pytest.param(1000, marks=pytest.mark.slow)])
-def test_a_forged_file_is_refused_as_documented_or_trains(members, n, record_property):
+@pytest.mark.parametrize("kind", [MPDQN, QPAMDP], ids=["MPDQN", "QPAMDP"])
+def test_a_forged_file_is_refused_as_documented_or_trains(kind, members, members_of_qpamdp, n, record_property):
+    members = members if kind is MPDQN else members_of_qpamdp
     rng, refused, loaded = np.random.default_rng(n), 0, 0
     for i in range(n):
         content = forged(members, rng)
         given = {"device": "cpu"} if i % 2 else {}
         try:
-            agent = MPDQN.load(io.BytesIO(content), **given)
+            agent = kind.load(io.BytesIO(content), **given)
         except SavedFileError:
             refused += 1
             continue
         loaded += 1
         resaved = io.BytesIO()
-        agent.save(resaved, include=["replay_buffer"])
-        MPDQN.load(resaved)
+        agent.save(resaved, include=kind.includable)
+        kind.load(resaved)
     record_property("counts", (refused, loaded))
     print(f"{n} forged files: {refused} refused, {loaded} loaded, saved and loaded again")
     assert refused and loaded and refused + loaded == n
@@ -283,3 +295,22 @@ def test_what_no_optimiser_has_is_refused(members, name, value, message):
     arrays[name] = np.full_like(arrays[name], value)
     with pytest.raises(SavedFileError, match=message):
         MPDQN.load(io.BytesIO(joined(members | {"arrays.npz": npz_bytes(arrays)})))
+
+
+@pytest.mark.parametrize(
+    "policy_kwargs",
+    [{"fourier_order": 10**9}, {"fourier_order": 9, "fourier_interactions": 3}, {"fourier_observations": [0, 10**12]}],
+    ids=str,
+)
+def test_features_beyond_the_weights_are_refused_before_they_are_made(members_of_qpamdp, policy_kwargs):
+    data = json.loads(members_of_qpamdp["data.json"])
+    data["settings"]["policy_kwargs"] = policy_kwargs
+    content = joined(members_of_qpamdp | {"data.json": json.dumps(data)})
+    tracemalloc.start()
+    try:
+        with pytest.raises(SavedFileError):
+            QPAMDP.load(io.BytesIO(content))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20e6

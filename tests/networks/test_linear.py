@@ -40,7 +40,7 @@ def test_there_is_one_feature_for_each_vector_of_numbers(d, order, interactions,
 @pytest.mark.parametrize("scale", [True, False])
 def test_observations_are_scaled_from_their_bounds_to_0_and_1(scale):
     transform = ObservationTransform(BOX, scale)
-    basis = make_basis({"fourier_order": 1, "fourier_interactions": 1}, transform)
+    basis = make_basis({"fourier_order": 1, "fourier_interactions": 1}, transform, 2)
     for given, u in (([0, -1, 10], [0, 0]), ([4, 1, 10], [1, 1]), ([1, 0, 10], [0.25, 0.5])):
         features = basis(transform(np.array(given, "f")))
         np.testing.assert_allclose(features[:3], [1, *np.cos(np.pi * np.array(u))], atol=1e-6)
@@ -48,7 +48,7 @@ def test_observations_are_scaled_from_their_bounds_to_0_and_1(scale):
 
 def test_one_observation_many_and_tensors_give_the_same():
     transform = ObservationTransform(BOX)
-    basis = make_basis({"fourier_order": 5, "fourier_observations": [2, 0]}, transform)
+    basis = make_basis({"fourier_order": 5, "fourier_observations": [2, 0]}, transform, 2)
     rows = transform.batch(np.random.default_rng(0).uniform(BOX.low, BOX.high, (7, 3)))
     features = basis(rows)
     np.testing.assert_allclose([basis(row) for row in rows], features, atol=1e-5)
@@ -61,12 +61,14 @@ def test_one_observation_many_and_tensors_give_the_same():
 def test_what_a_basis_cannot_see_is_refused():
     unbounded = ObservationTransform(gym.spaces.Box(np.array([0, -np.inf, 0, -1e10], "f"), np.full(4, 1e10, "f")))
     with pytest.raises(ValueError, match=r"needs bounds .* numbers \[0, 1, 2, 3\] .*\"fourier_observations\": \[\]"):
-        make_basis({}, unbounded)
+        make_basis({}, unbounded, 2)
     with pytest.raises(ValueError, match=r"fourier_observations must be among 0\.\.2, .* got \[3\]"):
-        make_basis({"fourier_observations": [3]}, ObservationTransform(BOX))
+        make_basis({"fourier_observations": [3]}, ObservationTransform(BOX), 2)
     wide = ObservationTransform(gym.spaces.Box(0, 1, (200,)))
-    with pytest.raises(ValueError, match=r"fourier_order=9 and fourier_interactions=None make .* features of 200"):
-        make_basis({"fourier_order": 9, "fourier_interactions": None}, wide)
+    for n_actions, most in ((2, "83,886"), (1000, "16,777")):
+        message = f"fourier_order=9 and fourier_interactions=None make too many features of 200 .* more than {most}:"
+        with pytest.raises(ValueError, match=message):
+            make_basis({"fourier_order": 9, "fourier_interactions": None}, wide, n_actions)
     assert count_terms(200, 9, 200) == 10**200
 
 
