@@ -174,10 +174,6 @@ class QPAMDP(Agent, SarsaSettings):  # type: ignore[misc]  # policy, which is a 
         features = self.basis(observation)
         return Choice(features, int(self._choose(self.sarsa.values(features), self._explore_rng)))
 
-    def forget_weights(self) -> None:
-        """Lets go of what was chosen by the weights of before."""
-        self._steps.next = None
-
     # What training asks of an agent, see `Trainee`.
 
     @property
@@ -341,6 +337,7 @@ class QPAMDP(Agent, SarsaSettings):  # type: ignore[misc]  # policy, which is a 
         merged = merge(self.read_parameters(), given, exact_match)
         self.sarsa.weights = np.ascontiguousarray(merged["q"]["kernel"].T)
         self.actor.kernel, self.actor.bias = merged["actor"]["kernel"], merged["actor"]["bias"]
+        self._steps.next = None  # by the weights of before
 
     def flat_weights(self) -> dict[str, np.ndarray]:
         """Returns the weights of the values and of the parameters, float32 [size]."""

@@ -314,6 +314,8 @@ def test_seeds_are_trained_in_turns_and_each_as_if_alone():
         alone = make(Numbered(1, 3), seed=seed).learn(30)
         np.testing.assert_array_equal(agent.get_parameters()["q"]["kernel"], alone.get_parameters()["q"]["kernel"])
         assert agent.num_timesteps == 30
+    agent, alone = agents[1].learn(20, reset_num_timesteps=False), alone.learn(20, reset_num_timesteps=False)
+    np.testing.assert_array_equal(agent.get_parameters()["q"]["kernel"], alone.get_parameters()["q"]["kernel"])
 
 
 def test_parameters_that_actions_share_are_learned_once():
