@@ -55,6 +55,12 @@ def test_it_learns_the_best_action_and_its_parameter():
         assert float(parameters[1][0]) == pytest.approx(0.5, abs=0.15)
 
 
+@pytest.mark.slow
+def test_it_learns_platform_with_the_tuned_settings():
+    agent = QPAMDP.tuned("pamdp/Platform-v0", seed=0).learn(20_000)
+    assert evaluate_policy(agent, "pamdp/Platform-v0", 50, warn=False, seed=1)[0] > 0.6
+
+
 def test_the_two_kinds_of_learning_take_turns():
     watch = Watch(lambda agent: (agent.cycle, agent.learns_parameters))
     agent = make().learn(13, callback=watch)  # episodes of one step
