@@ -88,6 +88,8 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
             check_n_envs(self.n_envs, value)
         if name == "reward_scale":
             self.replay_buffer.rescale(value)
+        if name == "gamma":  # of returns that are completed from now on
+            self.replay_buffer.returns.gamma = value
         super().change_setting(name, value)
         if recompiles:
             self.learner.forget_compiled()
@@ -132,6 +134,8 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
             self.reward_scale,
             self.find_extras,
             self._predict_rng,
+            self.n_steps,
+            self.gamma,
         )
 
     def set_env(self, env: Environment | str, force_reset: bool = True) -> None:
@@ -171,9 +175,12 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
 
     def start_training(self) -> None:
         """Readies the noise of each environment."""
-        if not len(self.replay_buffer):  # loaded without, so that nothing can be due
+        buffer, environments = self.replay_buffer, self.environments
+        self._check_normalization(self.get_vec_normalize_env())
+        if not len(buffer) and not len(buffer.returns):  # loaded without, so that nothing can be due
             self.progress.forget_round()
-        self.explorer.begin(self.noise, self.environments.episode_lengths)
+        buffer.go_on(environments.stored_observations, environments.episode_lengths)
+        self.explorer.begin(self.noise, environments.episode_lengths)
 
     def decide(self) -> Decision:
         """Returns what is done next in every environment."""
@@ -190,20 +197,23 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
     def observe(self, decision: Decision, step: Step) -> int:
         """Stores what followed a decision; returns the number of environment steps that it was."""
         k, x, extras = decision
-        if self.reward_scale > 1.0:  # the environments have looked at them as they are
-            self.environments.check_rewards(step.stored_rewards, self.reward_scale)
+        if self.reward_scale > 1.0 or self.n_steps > 1:  # the environments have looked at them as they are
+            self.environments.check_rewards(step.stored_rewards, self.reward_scale, self.n_steps)
         rewards, discount = step.stored_rewards * self.reward_scale, 1.0 - step.terminated
         transitions = Transition(step.before, k, x, rewards, step.after, discount, extras)
         if not all(step.played.tolist()):  # faster than NumPy's, for a few
             transitions = select(transitions, step.played)
             self.explorer.end_episodes((~step.played).nonzero()[0])  # what was drawn for a step that only reset
         self.explorer.end_episodes(step.ended_in)
-        self.replay_buffer.store(transitions)
+        if self.n_steps == 1:
+            self.replay_buffer.store(transitions)
+        else:
+            self.replay_buffer.store_steps(transitions, step.played.nonzero()[0], step.ended[step.played])
         return len(transitions.k)
 
     def count_updates_due(self, steps: int) -> int | None:
         """Returns how many updates are due after a round of so many environment steps; None: not yet any."""
-        if self.progress.num_timesteps <= self.learning_starts:
+        if self.progress.num_timesteps <= self.learning_starts or not len(self.replay_buffer):
             return None
         return steps if self.gradient_steps == -1 else self.gradient_steps
 
@@ -222,7 +232,10 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
         """Returns the rows of so many updates, float32 [updates, batch size, row size]."""
         rows = self.replay_buffer.draw(updates, self.batch_size)
         normalization = None if self._environments is None else self._environments.normalization
-        return normalization.normalize(rows, self.row, self.reward_scale) if normalization else rows
+        if normalization is None:
+            return rows
+        self._check_normalization(normalization.vec_normalize)  # its attributes may have been changed
+        return normalization.normalize(rows, self.row, self.reward_scale)
 
     def current_inputs(self) -> dict[str, float]:
         """Returns the update's inputs at this moment, by name; where a setting is None, its input is not used."""
@@ -295,6 +308,14 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
     def _check_n_envs(self, n_envs: int) -> None:
         check_n_envs(n_envs, self.train_freq)
 
+    def _check_normalization(self, vec_normalize: Any | None) -> None:
+        if self.n_steps > 1 and vec_normalize is not None and vec_normalize.norm_reward:
+            raise ValueError(
+                f"n_steps={self.n_steps} cannot be had with a VecNormalize of norm_reward=True: it normalises each "
+                "reward when it is sampled, and sums of several are stored; give it norm_reward=False, or the agent "
+                "n_steps=1"
+            )
+
     def _most_updates(self) -> int | None:
         """Returns how many updates one call makes at most, where their number varies from round to round; else None."""
         if self.count_updates_in_a_round() is not None:
@@ -348,6 +369,9 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
             ValueError: It is another agent's, or damaged.
         """
         self.replay_buffer.restore(state, self.parameterized_space.n)
+        environments = self._environments
+        if environments is not None and environments.observations is not None:
+            self.replay_buffer.go_on(environments.stored_observations, environments.episode_lengths)
 
     def progress_state(self) -> dict[str, Any]:
         """Returns what besides weights is needed to continue training, as JSON can hold it."""

@@ -76,3 +76,10 @@ class ReplaySettings(AgentArguments, kw_only=False):
         kind=integer(-1),
         change="recompiles",
     )
+    n_steps: int = setting(
+        default=1,
+        text="""Steps of a return: the target is the sum of as many rewards and the value after them, each discounted;
+        fewer at the end of an episode.""",
+        kind=integer(1),
+        kw_only=True,
+    )

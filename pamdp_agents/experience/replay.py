@@ -9,9 +9,13 @@ import numpy as np
 from gymnasium import spaces
 
 from pamdp_agents.checks import check_integer
+from pamdp_agents.experience.n_step import NStepReturns, read_counts
 from pamdp_agents.experience.ring import OTHER_SPACES, TransitionRing
 from pamdp_agents.experience.transition import Transition, TransitionLayout
 from pamdp_agents.spaces import ObservationTransform, ParameterizedActionSpace
+
+WAITING = "waiting_"
+"""What the names of those parts of a saved buffer begin with that are of steps whose returns are not complete."""
 
 
 class ReplayBufferSamples(NamedTuple):
@@ -23,7 +27,7 @@ class ReplayBufferSamples(NamedTuple):
         actions: n actions as `step` takes them: an array [n, …] for a plain `Box` or `Discrete`, else a list.
         next_observations: Observations after, as `observations`.
         dones: 1 where the episode really ended, not by a time limit, float32 [n, 1].
-        rewards: float32 [n, 1].
+        rewards: float32 [n, 1]; with `n_steps` above 1, returns of up to as many steps.
     """
 
     observations: Any
@@ -37,8 +41,10 @@ class ReplayBuffer(TransitionRing):
     """The last `buffer_size` transitions. An agent makes it: `agent.replay_buffer`.
 
     Training stores and draws packed rows (`store`, `draw`), scaled as the networks take them. What is here besides them
-    is in the environment's units. In place of Stable-Baselines3's axis of environments, transitions of all
-    environments stand one after the other: there are `len(buffer)` of them, and `buffer_size` counts them all.
+    is in the environment's units. With `n_steps` above 1, training's transitions are of up to as many steps, which
+    `NStepReturns` explains; steps whose returns are not complete wait in `returns`. In place of Stable-Baselines3's
+    axis of environments, transitions of all environments stand one after the other: there are `len(buffer)` of them,
+    and `buffer_size` counts them all.
 
     Args:
         buffer_size: Number of transitions kept.
@@ -49,12 +55,15 @@ class ReplayBuffer(TransitionRing):
         reward_scale: What rewards are multiplied by before they are stored.
         find_extras: Returns what else is stored with transitions of given discrete actions, int [n], by name.
         own_rng: Draws what `sample` returns, so that it does not change training.
+        n_steps: Steps of a return.
+        gamma: γ of the returns.
 
     Attributes:
         observation_space: The environment's observation space.
         action_space: The environment's action space.
         n_envs: Number of the agent's environments.
         reward_scale: What the stored rewards have been multiplied by; `rescale` changes it.
+        returns: The steps of each environment whose returns are not complete.
     """
 
     def __init__(
@@ -67,12 +76,15 @@ class ReplayBuffer(TransitionRing):
         reward_scale: float,
         find_extras: Callable[[np.ndarray], Mapping[str, np.ndarray]],
         own_rng: np.random.Generator,
+        n_steps: int = 1,
+        gamma: float = 1.0,
     ):
         super().__init__(buffer_size, layout, rng)
         self._observations, self._actions = observation_transform, action_space
         self.reward_scale, self._find_extras, self._own_rng = reward_scale, find_extras, own_rng
         self.observation_space, self.action_space = observation_transform.space, action_space.space
         self.n_envs = 1
+        self.returns = NStepReturns(n_steps, gamma, layout)
 
     def size(self) -> int:
         """Returns the number of transitions stored, as `len` does."""
@@ -82,6 +94,24 @@ class ReplayBuffer(TransitionRing):
         """Forgets all transitions."""
         self.rows[: len(self)] = 0
         self.pos, self.full = 0, False
+        self.returns.wait_in(self.n_envs)
+
+    def store_steps(self, steps: Transition, envs: np.ndarray, ended: np.ndarray) -> None:
+        """Stores what is complete with one more step of some environments; see `NStepReturns.add`."""
+        self._store_rows(self.returns.add(steps, envs, ended))
+
+    def go_on(self, observations: np.ndarray, episode_lengths: np.ndarray) -> None:
+        """Stores the steps that wait in environments which do not go on where these steps ended.
+
+        Args:
+            observations: The current observations as they are stored, float32 [environments, D].
+            episode_lengths: Steps made of the current episodes, int [environments].
+        """
+        self._store_rows(self.returns.cut_off_unless_continued(observations, episode_lengths))
+
+    def _store_rows(self, rows: np.ndarray) -> None:
+        if len(rows):
+            self.store(self.layout.unpack(rows))
 
     def rescale(self, reward_scale: float) -> None:
         """Multiplies the stored rewards by another scale in place of the one of before.
@@ -96,11 +126,15 @@ class ReplayBuffer(TransitionRing):
                 f"reward_scale={reward_scale} makes rewards in the replay buffer larger than float32 holds"
             )
         stored[:] = scaled
+        self.returns.rescale(reward_scale / self.reward_scale)
         self.reward_scale = reward_scale
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns what `restore` needs, as arrays."""
-        return super().state() | self._scales() | {"reward_scale": np.array(self.reward_scale)}
+        state = super().state() | self._scales() | {"reward_scale": np.array(self.reward_scale)}
+        if len(self.returns):
+            state |= {f"{WAITING}{name}": part for name, part in self.returns.state().items()}
+        return state
 
     def restore(self, state: Mapping[str, np.ndarray], n_actions: int) -> None:
         """Takes back what `state` returned; see `TransitionRing.restore`. Rewards get this buffer's scale.
@@ -121,8 +155,21 @@ class ReplayBuffer(TransitionRing):
             if scale.shape != () or scale.dtype.kind != "f" or not 0 < scale < np.inf:
                 raise ValueError(f"replay buffer has the reward_scale {scale!r}, which must be a number above 0")
             if scale != self.reward_scale:
-                parts["r"] = _times(parts["r"], self.reward_scale / float(scale))
+                for name in parts.keys() & {"r", f"{WAITING}r"}:
+                    parts[name] = _times(parts[name], self.reward_scale / float(scale))
+        waiting = {name: parts.pop(name) for name in state if name.startswith(WAITING)}
+        steps, counts = self._read_waiting(waiting, n_actions)
         super().restore(parts, n_actions)
+        self._store_rows(self.returns.refill(steps, counts))
+
+    def _read_waiting(self, state: Mapping[str, np.ndarray], n_actions: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the rows and the counts of steps that wait, from their parts; of none, if there are no parts."""
+        if not state:
+            return np.zeros((0, self.layout.size), np.float32), np.zeros(1, np.int64)
+        parts = {name.removeprefix(WAITING): part for name, part in state.items()}
+        rows = self._rows_of({name: part for name, part in parts.items() if name != "counts"})
+        self._check_values(rows, n_actions)
+        return rows, read_counts(parts, len(rows))
 
     def _scales(self) -> dict[str, np.ndarray]:
         """Returns by what rows are in other units than the environment's, float64, by name."""
@@ -143,7 +190,8 @@ class ReplayBuffer(TransitionRing):
         """Stores n transitions, or one, that anything has made: a log, a script, another controller.
 
         They go through what training's own do: observations and parameters are scaled, rewards multiplied by
-        `reward_scale`. With `VecNormalize`, give them as they were before it.
+        `reward_scale`. Each is of one step, whatever `n_steps` is. With `VecNormalize`, give them as they were before
+        it.
 
         Args:
             obs: n observations, stacked as vector environments do or in a list; or one.
@@ -240,7 +288,7 @@ class ReplayBuffer(TransitionRing):
 
     @property
     def rewards(self) -> np.ndarray:
-        """The rewards, float32 [n]; a copy."""
+        """The rewards, or returns of up to `n_steps`, float32 [n]; a copy."""
         return self._to_rewards(self.rows[: len(self)])
 
     @property
@@ -260,7 +308,7 @@ class ReplayBuffer(TransitionRing):
         return rows[:, self.layout.places["r"].start] / np.float32(self.reward_scale)
 
     def _to_dones(self, rows: np.ndarray) -> np.ndarray:
-        return 1 - rows[:, self.layout.places["discount"].start]
+        return (rows[:, self.layout.places["discount"].start] == 0).astype(np.float32)
 
     def _read_observations(self, name: str, given: Any) -> tuple[int | None, np.ndarray]:
         """Returns their number, None for one that is not in a batch, and them, float32 [n, D]."""

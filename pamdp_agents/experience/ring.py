@@ -67,9 +67,8 @@ class TransitionRing:
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns what `restore` needs, as arrays."""
-        rows = self.rows[: len(self)]
-        parts = {name: rows[:, place] for name, place in self.layout.places.items()}
-        return parts | {"position": np.array(self.pos), "full": np.array(self.full)}
+        places = {"position": np.array(self.pos), "full": np.array(self.full)}
+        return self.layout.parts(self.rows[: len(self)]) | places
 
     def restore(self, state: Mapping[str, np.ndarray], n_actions: int) -> None:
         """Takes back what `state` returned, also what it returned when rows were saved whole and held `terminated`.
@@ -85,7 +84,8 @@ class TransitionRing:
             ValueError: The parts are of another layout, or hold what no agent stores. The buffer is as it was then.
         """
         full, position = _scalar(state, "full", "b"), _scalar(state, "position", "iu")
-        rows = self._terminated_to_discount(state["rows"]) if "rows" in state else self._rows_of(state)
+        parts = {name: part for name, part in state.items() if name not in ("full", "position")}
+        rows = self._terminated_to_discount(parts["rows"]) if "rows" in parts else self._rows_of(parts)
         fits = 0 <= position < len(rows) if full else position == len(rows)
         if not fits:
             raise ValueError(f"replay buffer holds {len(rows)} transitions, which position={position} does not fit")
@@ -105,7 +105,8 @@ class TransitionRing:
         self.pos, self.full = n % self.buffer_size, n == self.buffer_size
 
     def _check_values(self, rows: np.ndarray, n_actions: int) -> None:
-        parts = {name: rows[:, place] for name, place in self.layout.places.items()}
+        """Raises ValueError if rows hold what no agent stores."""
+        parts = self.layout.parts(rows)
         if not np.isfinite(rows).all():
             raise ValueError("replay buffer holds numbers that are not finite")
         if not np.isin(parts["k"], np.arange(n_actions)).all():
@@ -115,18 +116,19 @@ class TransitionRing:
         if not ((parts["discount"] >= 0.0) & (parts["discount"] <= 1.0)).all():
             raise ValueError("replay buffer holds a discount that is not in [0, 1]")
 
-    def _rows_of(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
-        if {"position", "full", "k"} <= state.keys() != self.layout.places.keys() | {"position", "full"}:
+    def _rows_of(self, given: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Returns rows of their parts, and raises ValueError if these are of another layout."""
+        if "k" in given and given.keys() != self.layout.places.keys():
             raise ValueError(
-                f"replay buffer holds the parts {sorted(state)}, this agent's has {sorted(self.layout.places)}; "
+                f"replay buffer holds the parts {sorted(given)}, this agent's has {sorted(self.layout.places)}; "
                 f"{OTHER_SPACES}"
             )
-        parts = {name: np.asarray(state[name]) for name in self.layout.places}
+        parts = {name: np.asarray(given[name]) for name in self.layout.places}
         n = len(np.atleast_1d(parts["k"]))
         own = {name: (n, place.stop - place.start) for name, place in self.layout.places.items()}
-        given = {name: part.shape for name, part in parts.items()}
-        if given != own:
-            raise ValueError(f"replay buffer holds parts of shapes {given}, this agent's have {own}; {OTHER_SPACES}")
+        shapes = {name: part.shape for name, part in parts.items()}
+        if shapes != own:
+            raise ValueError(f"replay buffer holds parts of shapes {shapes}, this agent's have {own}; {OTHER_SPACES}")
         if wrong := {name: str(part.dtype) for name, part in parts.items() if part.dtype != np.float32}:
             raise ValueError(f"replay buffer holds parts of the types {wrong}; they must be float32")
         return np.concatenate(list(parts.values()), 1)

@@ -42,6 +42,7 @@ SETTINGS = {
     ),
     "episodes": (PDQN, one, {"train_freq": (2, "episode"), "gradient_steps": -1}),
     "vector": (PADDPG, NEXT, {"train_freq": 2, "gradient_steps": -1, "action_noise": OU}),
+    "n steps": (PDQN, NEXT, {"n_steps": 3, "learning_starts": 0, "train_freq": 3}),
 }
 THOROUGH = (
     {f"strategy {name}": (PDQN, one, {"strategy": name}) for name in STRATEGIES if name != "chain"}
@@ -71,6 +72,10 @@ THOROUGH = (
         "AMSGrad's betas": (PDQN, one, {"policy_kwargs": {"net_arch": [8], "optimizer_kwargs": {"betas": (0.5, 0.9)}}}),
         "pictures": (PDQN, Pictures, {"policy": "CnnPolicy", "scale_observations": True, "buffer_size": 70}),
         "small buffer": (PDQN, SAME, {"buffer_size": 17}),
+        "n steps alone": (PDQN, one, {"n_steps": 2, "learning_starts": 0, "train_freq": 4}),
+        "n steps beyond episodes": (MPDQN, one, {"n_steps": 9, "learning_starts": 0, "gradient_steps": -1}),
+        "n steps, small buffer": (PADDPG, SAME, {"n_steps": 4, "buffer_size": 17}),
+        "n steps, reset by hand": (MPDQN, DISABLED, {"n_steps": 4, "reward_scale": 0.5}),
         "no learning_starts": (PDQN, one, {"learning_starts": 0}),
         "scaled": (MPDQN, Target, {"scale_observations": True}),
     }
@@ -103,6 +108,8 @@ def assert_same(agent, other):
     assert (agent.num_timesteps, agent._n_updates) == (other.num_timesteps, other._n_updates)
     np.testing.assert_array_equal(np.array(agent.learner.state), np.array(other.learner.state))
     np.testing.assert_array_equal(agent.replay_buffer.rows, other.replay_buffer.rows)
+    np.testing.assert_array_equal(agent.replay_buffer.returns.rows, other.replay_buffer.returns.rows)
+    np.testing.assert_array_equal(agent.replay_buffer.returns.counts, other.replay_buffer.returns.counts)
     assert [rng.bit_generator.state for rng in agent._rngs] == [rng.bit_generator.state for rng in other._rngs]
     assert [e["r"] for e in agent.ep_info_buffer] == [e["r"] for e in other.ep_info_buffer]
     assert agent.progress.state() | {"ep_info_buffer": 0} == other.progress.state() | {"ep_info_buffer": 0}
