@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from pamdp_agents import schedules
-from pamdp_agents.base.agent import Agent
 from pamdp_agents.base.exploration_settings import ExplorationSettings
 from pamdp_agents.base.policy import GreedyPolicy, Networks
-from pamdp_agents.base.replay_settings import ReplaySettings, as_round, check_n_envs
-from pamdp_agents.base.settings import number, setting
+from pamdp_agents.base.replay_settings import as_round, check_n_envs
+from pamdp_agents.base.replaying import ReplayingAgent
 from pamdp_agents.checks import check_range
-from pamdp_agents.environments.adapter import Environment
 from pamdp_agents.environments.canonical import Step
-from pamdp_agents.experience.replay import ReplayBuffer
 from pamdp_agents.experience.ring import select
-from pamdp_agents.experience.transition import Decision, Transition, TransitionLayout
+from pamdp_agents.experience.transition import Decision, Transition
 from pamdp_agents.exploration.epsilon_greedy import EpsilonGreedy
-from pamdp_agents.files.archive import SavedFileError, npz_bytes, read_npz
-from pamdp_agents.files.streams import read_content, write_content
 from pamdp_agents.learning.learner import Learner
 from pamdp_agents.learning.train_state import Call, Result, TrainState, UpdateRule
 from pamdp_agents.logger import Logger
@@ -36,33 +29,22 @@ MOST_UPDATES = 64  # in one call, where their number varies: that many batches a
 MOST_NUMBERS = 1_000_000  # in these batches: images are large
 
 
-class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
+class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
     """An agent that learns from a replay buffer and explores with ε-greedy actions and parameter noise.
 
     A subclass says what its networks, its decisions and its update are.
 
     Attributes:
         networks: Its networks, by name.
-        row: How a transition is packed.
         explorer: What is random about its decisions.
         exploration_rate: ε of the last step.
-        replay_buffer: The stored transitions.
     """
-
-    reward_scale: float = setting(
-        default=1.0,
-        text="What rewards are multiplied by before they are stored; another value rescales those that are.",
-        kind=number(above=0),
-        change="acts",
-    )
 
     def begin(self) -> None:
         """Readies what a constructor readies besides settings."""
         self.exploration_rate = self.exploration_initial_eps
         self.networks: dict[str, FlatNetwork]
-        self.row: TransitionLayout
         self.explorer: EpsilonGreedy
-        self.replay_buffer: ReplayBuffer
         self._saw_observations = False  # whether they have been looked at, see `note_updates`
         self._metrics: list[tuple[int, Any]] = []  # numbers of updates and their mean metrics
         self._recorded: tuple[int, Any] = (0, self._metrics)  # the step and the metrics last recorded
@@ -86,10 +68,6 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
             raise AttributeError(f"{name} cannot change while agents are trained together")
         if name == "train_freq":
             check_n_envs(self.n_envs, value)
-        if name == "reward_scale":
-            self.replay_buffer.rescale(value)
-        if name == "gamma":  # of returns that are completed from now on
-            self.replay_buffer.returns.gamma = value
         super().change_setting(name, value)
         if recompiles:
             self.learner.forget_compiled()
@@ -106,10 +84,6 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
     def update(self, state: TrainState, batch: Transition, call: Call) -> Result:
         """Returns the state after one update, a pure function."""
 
-    def find_extras(self, k: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns the extras of discrete actions that the agent did not decide itself, int [n], by name."""
-        return {}
-
     def draw(self, rng: np.random.Generator, n: int) -> Decision:
         """Draws n random decisions; their parameters are the noise's business and not used."""
         return Decision(rng.integers(self.parameterized_space.n, size=n), None, {})
@@ -118,30 +92,14 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
         """Makes the networks, the learner, what acts and explores, and the replay buffer."""
         space, n_observations = self.parameterized_space, self.observation_transform.size
         self.networks = self.make_networks()
-        self.row = TransitionLayout(n_observations, space.parameter_size, self.extras())
+        self.make_replay_buffer()
         self._inputs = tuple(name for name, each in self.declared_settings.items() if each.change == "input")
-        rule = UpdateRule(self.update, self.row.unpack, self.row.size, self.metric_names, self._inputs)
+        row, prioritized = self.drawn_row, self.is_prioritized
+        rule = UpdateRule(self.update, row.unpack, row.size, self.metric_names, self._inputs, prioritized)
         self.learner = Learner(self.networks, {"update": rule}, device=self._tf_device)
         self.acting = GreedyPolicy(self.act, self.networks, self.learner, n_observations)
         self.explorer = EpsilonGreedy(space.mask, self.draw)
         self.explorer.make_noises(self.noise, 1)
-        self.replay_buffer = ReplayBuffer(
-            self.buffer_size,
-            self.row,
-            self._replay_rng,
-            self.observation_transform,
-            space,
-            self.reward_scale,
-            self.find_extras,
-            self._predict_rng,
-            self.n_steps,
-            self.gamma,
-        )
-
-    def set_env(self, env: Environment | str, force_reset: bool = True) -> None:
-        """Gives the agent another environment with the same spaces; see `EnvironmentBound.set_env`."""
-        super().set_env(env, force_reset)
-        self.replay_buffer.n_envs = self.n_envs
 
     def explore_apart(self, observations: np.ndarray) -> Decision:
         """Returns exploring decisions for scaled observations, float32 [n, D], without any effect on training."""
@@ -224,19 +182,6 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
         varies = self.round.unit == "episode" or (self._environments is not None and self._environments.may_not_play)
         return None if varies else self.round.number * self.n_envs
 
-    def rows_shape(self, updates: int) -> tuple[int, int, int]:
-        """Returns the shape of what `sample` returns."""
-        return updates, self.batch_size, self.row.size
-
-    def sample(self, updates: int) -> np.ndarray:
-        """Returns the rows of so many updates, float32 [updates, batch size, row size]."""
-        rows = self.replay_buffer.draw(updates, self.batch_size)
-        normalization = None if self._environments is None else self._environments.normalization
-        if normalization is None:
-            return rows
-        self._check_normalization(normalization.vec_normalize)  # its attributes may have been changed
-        return normalization.normalize(rows, self.row, self.reward_scale)
-
     def current_inputs(self) -> dict[str, float]:
         """Returns the update's inputs at this moment, by name; where a setting is None, its input is not used."""
         remaining = self.progress.remaining
@@ -261,18 +206,20 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
         base, first = self.current_seed()
         metrics = []
         for size in sizes:
-            means, _ = self.learner.train(self.sample(size), inputs, (base, first), most)
-            self._count_updates(size)
+            means, priorities = self.learner.train(self.sample(size), inputs, (base, first), most)
+            self._count_updates(size, priorities)
             metrics.append((size, means))
             first += size
         self._note_metrics(metrics)
 
-    def note_updates(self, updates: int, metrics: Any) -> None:
-        """Takes note of updates made elsewhere: their number and mean metrics."""
-        self._count_updates(updates)
+    def note_updates(self, updates: int, metrics: Any, priorities: Any) -> None:
+        """Takes note of updates made elsewhere, on what was sampled last: their number, mean metrics and priorities."""
+        self._count_updates(updates, priorities)
         self._note_metrics([(updates, metrics)])
 
-    def _count_updates(self, updates: int) -> None:
+    def _count_updates(self, updates: int, priorities: Any) -> None:
+        if priorities is not None:
+            self.replay_buffer.note_priorities(np.asarray(memoryview(priorities))[:updates])
         self.progress.count_updates(updates)
         self.forget_weights()
 
@@ -308,70 +255,13 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
     def _check_n_envs(self, n_envs: int) -> None:
         check_n_envs(n_envs, self.train_freq)
 
-    def _check_normalization(self, vec_normalize: Any | None) -> None:
-        if self.n_steps > 1 and vec_normalize is not None and vec_normalize.norm_reward:
-            raise ValueError(
-                f"n_steps={self.n_steps} cannot be had with a VecNormalize of norm_reward=True: it normalises each "
-                "reward when it is sampled, and sums of several are stored; give it norm_reward=False, or the agent "
-                "n_steps=1"
-            )
-
     def _most_updates(self) -> int | None:
         """Returns how many updates one call makes at most, where their number varies from round to round; else None."""
         if self.count_updates_in_a_round() is not None:
             return None
-        most = MOST_NUMBERS // (self.batch_size * self.row.size)
+        most = MOST_NUMBERS // (self.batch_size * self.drawn_row.size)
         number, unit = self.round
         return max(min(most, number * self.n_envs if unit == "step" else MOST_UPDATES), 1)
-
-    def save_replay_buffer(self, path: str | os.PathLike | IO[bytes]) -> None:
-        """Saves the replay buffer.
-
-        Args:
-            path: Where to; `.npz` is added if it has no suffix. Or a binary file open for writing.
-
-        Raises:
-            OSError: The file cannot be written.
-        """
-        self._require_set_up("save_replay_buffer")
-        write_content(path, npz_bytes(self.replay_state()), ".npz")
-
-    def load_replay_buffer(self, path: str | os.PathLike | IO[bytes], truncate_last_traj: bool = True) -> None:
-        """Loads what `save_replay_buffer` wrote.
-
-        What a smaller buffer held goes in whole. Of a larger one's, the newest part does, with a warning.
-
-        Args:
-            path: The file; `.npz` may be left out. Or one open for reading in binary mode, which is read from its start
-                if it can be moved there.
-            truncate_last_traj: As in Stable-Baselines3, where it concerns hindsight replay only; no effect here.
-
-        Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: It is damaged, or was saved for other spaces or by another agent. The buffer is as it was then.
-        """
-        self._require_set_up("load_replay_buffer")
-        name, content = read_content(path, ".npz", "replay buffer")
-        try:
-            self.restore_replay(read_npz(content, name))
-        except KeyError as error:
-            raise SavedFileError(f"{name} is not a saved replay buffer: it lacks {error}") from None
-
-    def replay_state(self) -> dict[str, np.ndarray]:
-        """Returns the replay buffer, as arrays."""
-        return self.replay_buffer.state()
-
-    def restore_replay(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes back what `replay_state` returned.
-
-        Raises:
-            KeyError: A part is missing.
-            ValueError: It is another agent's, or damaged.
-        """
-        self.replay_buffer.restore(state, self.parameterized_space.n)
-        environments = self._environments
-        if environments is not None and environments.observations is not None:
-            self.replay_buffer.go_on(environments.stored_observations, environments.episode_lengths)
 
     def progress_state(self) -> dict[str, Any]:
         """Returns what besides weights is needed to continue training, as JSON can hold it."""

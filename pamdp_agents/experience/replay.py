@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
 
-from pamdp_agents.checks import check_integer
+from pamdp_agents.checks import check_integer, drop_neutral
+from pamdp_agents.experience.given import count, read_array, read_done, read_timeouts, times, without_last_axis
 from pamdp_agents.experience.n_step import NStepReturns, read_counts
 from pamdp_agents.experience.ring import OTHER_SPACES, TransitionRing
 from pamdp_agents.experience.transition import Transition, TransitionLayout
@@ -16,6 +17,10 @@ from pamdp_agents.spaces import ObservationTransform, ParameterizedActionSpace
 
 WAITING = "waiting_"
 """What the names of those parts of a saved buffer begin with that are of steps whose returns are not complete."""
+
+
+PRIORITY = "priority_"
+"""What the names of those parts begin with that are of priorities, which only some buffers have."""
 
 
 class ReplayBufferSamples(NamedTuple):
@@ -66,6 +71,9 @@ class ReplayBuffer(TransitionRing):
         returns: The steps of each environment whose returns are not complete.
     """
 
+    drawn_extras: ClassVar[dict[str, int]] = {}
+    """What `draw` adds to the rows, after all that is stored: the size of each part, by name."""
+
     def __init__(
         self,
         buffer_size: int,
@@ -85,6 +93,21 @@ class ReplayBuffer(TransitionRing):
         self.observation_space, self.action_space = observation_transform.space, action_space.space
         self.n_envs = 1
         self.returns = NStepReturns(n_steps, gamma, layout)
+
+    @classmethod
+    def read_kwargs(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns `replay_buffer_kwargs`, checked, without those of Stable-Baselines3's that ask for nothing.
+
+        Raises:
+            ValueError: One of them asks for something that this buffer does not have.
+        """
+        neutral = {"handle_timeout_termination": (True, "time limits are always told from real ends")}
+        if left := drop_neutral(given, neutral, "replay_buffer_kwargs"):
+            raise ValueError(
+                f"replay_buffer_kwargs holds {sorted(left)}, which {cls.__name__} does not take: "
+                "PrioritizedReplayBuffer takes alpha and beta, and n_steps and gamma are the agent's own settings"
+            )
+        return {}
 
     def size(self) -> int:
         """Returns the number of transitions stored, as `len` does."""
@@ -120,7 +143,7 @@ class ReplayBuffer(TransitionRing):
             ValueError: One of them would be beyond float32.
         """
         stored = self.rows[: len(self), self.layout.places["r"]]
-        scaled = _times(stored, reward_scale / self.reward_scale)
+        scaled = times(stored, reward_scale / self.reward_scale)
         if not np.isfinite(scaled).all():
             raise ValueError(
                 f"reward_scale={reward_scale} makes rewards in the replay buffer larger than float32 holds"
@@ -128,6 +151,9 @@ class ReplayBuffer(TransitionRing):
         stored[:] = scaled
         self.returns.rescale(reward_scale / self.reward_scale)
         self.reward_scale = reward_scale
+
+    def note_priorities(self, priorities: np.ndarray) -> None:
+        """Takes the priorities that updates gave to what was last drawn, float32 [batches, batch_size]; no use here."""
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns what `restore` needs, as arrays."""
@@ -143,7 +169,7 @@ class ReplayBuffer(TransitionRing):
             KeyError: A part is missing.
             ValueError: As there; or observations or parameters were scaled otherwise. The buffer is as it was then.
         """
-        parts = dict(state)
+        parts = {name: part for name, part in state.items() if not name.startswith(PRIORITY)}
         for name, scale in self._scales().items():
             if name in parts and not np.array_equal(parts.pop(name), scale):
                 raise ValueError(
@@ -156,11 +182,19 @@ class ReplayBuffer(TransitionRing):
                 raise ValueError(f"replay buffer has the reward_scale {scale!r}, which must be a number above 0")
             if scale != self.reward_scale:
                 for name in parts.keys() & {"r", f"{WAITING}r"}:
-                    parts[name] = _times(parts[name], self.reward_scale / float(scale))
+                    parts[name] = times(parts[name], self.reward_scale / float(scale))
         waiting = {name: parts.pop(name) for name in state if name.startswith(WAITING)}
         steps, counts = self._read_waiting(waiting, n_actions)
+        own = self._read_own(state, len(np.atleast_1d(parts["rows" if "rows" in parts else "k"])))
         super().restore(parts, n_actions)
+        self._take_own(own, parts)
         self._store_rows(self.returns.refill(steps, counts))
+
+    def _read_own(self, state: Mapping[str, np.ndarray], n: int) -> Any:
+        """Returns what a subclass keeps of n transitions besides them, of what `state` returned, checked."""
+
+    def _take_own(self, own: Any, state: Mapping[str, np.ndarray]) -> None:
+        """Takes what `_read_own` returned, when the transitions have been restored: `arranged` puts it in order."""
 
     def _read_waiting(self, state: Mapping[str, np.ndarray], n_actions: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns the rows and the counts of steps that wait, from their parts; of none, if there are no parts."""
@@ -213,21 +247,21 @@ class ReplayBuffer(TransitionRing):
         single = n is None
         n_after, after = self._read_observations("next_obs", next_obs)
         if n_after != n:
-            raise ValueError(f"next_obs must be of as many observations as obs, {_count(n)}, got {_count(n_after)}")
+            raise ValueError(f"next_obs must be of as many observations as obs, {count(n)}, got {count(n_after)}")
         n = 1 if n is None else n
         if n == 0:
             return
         if isinstance(self.action_space, spaces.Discrete):
-            action = _without_last_axis(action)
+            action = without_last_axis(action)
             action = action[0] if single and np.shape(action) == (1,) else action
         try:
             k, x = self._actions.from_env_batch([action] if single else self._list_actions(action, n))
         except ValueError as error:
             raise ValueError(
-                f"action must be {_count(None if single else n)} of {self.action_space}: {error}"
+                f"action must be {count(None if single else n)} of {self.action_space}: {error}"
             ) from error
         rewards = self._read_rewards(reward, n, single)
-        ended, timed_out = _read_done(done, n, single), _read_timeouts(infos, n, single)
+        ended, timed_out = read_done(done, n, single), read_timeouts(infos, n, single)
         self.store(Transition(before, k, x, rewards, after, 1.0 - (ended & ~timed_out), self._find_extras(k)))
 
     def extend(
@@ -249,7 +283,7 @@ class ReplayBuffer(TransitionRing):
             self.add(*each)
 
     def sample(self, batch_size: int, env: Any = None) -> ReplayBufferSamples:
-        """Draws transitions uniformly, with replacement. Training draws its own, which this does not change.
+        """Draws transitions as training does, with replacement. Training draws its own, which this does not change.
 
         Args:
             batch_size: Their number.
@@ -261,7 +295,7 @@ class ReplayBuffer(TransitionRing):
         n = check_integer("batch_size", batch_size, 1)
         if not len(self):
             raise ValueError("sample needs a replay buffer that holds transitions, this one is empty")
-        rows = self.rows[self._own_rng.integers(0, len(self), n)]
+        rows = self.rows[self._choose(n)]
         observations, after = self._to_observations(rows, "s"), self._to_observations(rows, "s2")
         rewards = self._to_rewards(rows)[:, None]
         if env is not None:
@@ -296,6 +330,10 @@ class ReplayBuffer(TransitionRing):
         """1 where the episode really ended, not by a time limit, float32 [n]; a copy."""
         return self._to_dones(self.rows[: len(self)])
 
+    def _choose(self, n: int) -> np.ndarray:
+        """Draws n transitions for `sample`, int [n]."""
+        return self._own_rng.integers(0, len(self), n)
+
     def _to_observations(self, rows: np.ndarray, part: str) -> Any:
         return self._observations.to_env_stacked(rows[:, self.layout.places[part]])
 
@@ -314,7 +352,7 @@ class ReplayBuffer(TransitionRing):
         """Returns their number, None for one that is not in a batch, and them, float32 [n, D]."""
         transform = self._observations
         if isinstance(self.observation_space, spaces.Discrete):
-            given = _without_last_axis(given)
+            given = without_last_axis(given)
         try:
             batched = transform.is_batch(given)
             with np.errstate(over="ignore"):
@@ -335,57 +373,10 @@ class ReplayBuffer(TransitionRing):
         return given
 
     def _read_rewards(self, given: Any, n: int, single: bool) -> np.ndarray:
-        rewards = _read_array("reward", given, n, single)
+        rewards = read_array("reward", given, n, single)
         if rewards.dtype.kind not in "fiub":
-            raise ValueError(f"reward must be {_count(None if single else n)} number(s), got {given!r}")
-        scaled = _times(rewards, self.reward_scale)
+            raise ValueError(f"reward must be {count(None if single else n)} number(s), got {given!r}")
+        scaled = times(rewards, self.reward_scale)
         if not np.isfinite(scaled).all():
             raise ValueError(f"reward times reward_scale={self.reward_scale} must be finite as float32, got {given!r}")
         return scaled
-
-
-def _without_last_axis(given: Any) -> Any:
-    """Returns an array [n, 1], which Stable-Baselines3 makes of n single numbers, as [n]; all else as it is."""
-    return given[:, 0] if isinstance(given, np.ndarray) and given.shape[1:] == (1,) else given
-
-
-def _times(rewards: np.ndarray, scale: float) -> np.ndarray:
-    """Returns rewards times a scale, float32; infinite if it cannot hold them."""
-    with np.errstate(over="ignore", under="ignore"):
-        return (rewards.astype(np.float64) * scale).astype(np.float32)
-
-
-def _count(n: int | None) -> str:
-    return "one" if n is None else str(n)
-
-
-def _read_array(name: str, given: Any, n: int, single: bool) -> np.ndarray:
-    """Returns an array [n] of one entry for each transition."""
-    try:
-        values = np.asarray(given)
-    except ValueError:  # ragged
-        values = np.zeros((0, 0))
-    values = _without_last_axis(values[None] if single and values.shape == () else values)
-    if values.shape != (n,):
-        raise ValueError(
-            f"{name} must be of shape ({n},), one for each transition, got shape {values.shape}: {given!r}"
-        )
-    return values
-
-
-def _read_done(given: Any, n: int, single: bool) -> np.ndarray:
-    values = _read_array("done", given, n, single)
-    if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
-        raise TypeError(f"done must be {n} of True and False (or 1 and 0), got {given!r}")
-    return values.astype(bool)
-
-
-def _read_timeouts(given: Any, n: int, single: bool) -> np.ndarray:
-    infos = [given] if single and isinstance(given, Mapping) else given
-    if (
-        not isinstance(infos, list | tuple | np.ndarray)
-        or len(infos) != n
-        or not all(isinstance(info, Mapping) for info in infos)
-    ):
-        raise TypeError(f"infos must be a list of {n} dicts, one for each transition, got {given!r}")
-    return np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos])

@@ -60,8 +60,8 @@ class TransitionRing:
         if self.pos == self.buffer_size:
             self.pos, self.full = 0, True
 
-    def draw(self, batches: int, batch_size: int) -> np.ndarray:
-        """Draws batches uniformly, with replacement: float32 [batches, batch_size, layout.size]."""
+    def draw(self, batches: int, batch_size: int, progress_remaining: float = 1.0) -> np.ndarray:
+        """Draws batches uniformly, with replacement, whatever remains: float32 [batches, batch_size, layout.size]."""
         indices = self.rng.integers(0, len(self), batches * batch_size)
         return self.rows.take(indices, axis=0).reshape(batches, batch_size, -1)
 
@@ -83,7 +83,7 @@ class TransitionRing:
             KeyError: A part is missing.
             ValueError: The parts are of another layout, or hold what no agent stores. The buffer is as it was then.
         """
-        full, position = _scalar(state, "full", "b"), _scalar(state, "position", "iu")
+        full, position = read_scalar(state, "full", "b"), read_scalar(state, "position", "iu")
         parts = {name: part for name, part in state.items() if name not in ("full", "position")}
         rows = self._terminated_to_discount(parts["rows"]) if "rows" in parts else self._rows_of(parts)
         fits = 0 <= position < len(rows) if full else position == len(rows)
@@ -96,13 +96,17 @@ class TransitionRing:
                 f"the saved replay buffer holds {len(rows)} transitions, this one takes "
                 f"buffer_size={self.buffer_size}: the newest {n} are kept"
             )
-        if full and n == len(rows) == self.buffer_size:  # the same ring
-            self.rows[:], self.pos, self.full = rows, int(position), True
-            return
-        oldest = int(position) if full else 0
         self.rows[: len(self)] = 0  # beyond it they are, and not yet in memory
-        self.rows[:n] = np.concatenate([rows[oldest:], rows[:oldest]])[len(rows) - n :]
-        self.pos, self.full = n % self.buffer_size, n == self.buffer_size
+        self.rows[:n] = self.arranged(rows, state)
+        is_same_ring = full and n == len(rows) == self.buffer_size
+        self.pos, self.full = int(position) if is_same_ring else n % self.buffer_size, n == self.buffer_size
+
+    def arranged(self, values: np.ndarray, state: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Returns what is saved of each transition, [n, …], of those and in the order that `restore` puts them in."""
+        n, full, position = len(values), bool(state["full"]), int(state["position"])
+        if full and n != self.buffer_size:  # from the oldest on
+            values = np.concatenate([values[position:], values[:position]])
+        return values[max(n - self.buffer_size, 0) :]
 
     def _check_values(self, rows: np.ndarray, n_actions: int) -> None:
         """Raises ValueError if rows hold what no agent stores."""
@@ -151,7 +155,18 @@ def select(transitions: Transition, which: slice | np.ndarray) -> Transition:
     return Transition(s, k, x, r, s2, discount, {name: part[which] for name, part in transitions.extras.items()})
 
 
-def _scalar(state: Mapping[str, np.ndarray], name: str, kinds: str) -> np.ndarray:
+def read_scalar(state: Mapping[str, np.ndarray], name: str, kinds: str) -> np.ndarray:
+    """Returns a single value of a saved buffer.
+
+    Args:
+        state: What was saved.
+        name: Its name.
+        kinds: The kinds of NumPy's types that it may be of.
+
+    Raises:
+        KeyError: It is missing.
+        ValueError: It is no single value, or of another type.
+    """
     value = np.asarray(state[name])
     if value.shape != () or value.dtype.kind not in kinds:
         raise ValueError(f"replay buffer has a {name} of shape {value.shape} and type {value.dtype}: it is damaged")

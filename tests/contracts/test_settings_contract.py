@@ -24,6 +24,8 @@ CHANGED = {
     "passthrough": {"bias": [0.5] * sum(box.shape[0] for box in PARAMETERS[1])},
     "scale_observations": ["b"],
     "actor_loss_weighting": "average",
+    "replay_buffer_class": "PrioritizedReplayBuffer",
+    "replay_buffer_kwargs": {"alpha": 0.25},
 }
 WRONG = {
     "policy": "LstmPolicy",
@@ -54,6 +56,8 @@ WRONG = {
     "max_grad_norm": 0,
     "reward_scale": 0,
     "scale_observations": 1,
+    "replay_buffer_class": "HerReplayBuffer",
+    "replay_buffer_kwargs": {"alpha": 0.25},
 }
 
 

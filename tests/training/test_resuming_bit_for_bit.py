@@ -33,6 +33,9 @@ def several(mode, n=3):
 NEXT, SAME, DISABLED = (partial(several, mode) for mode in AutoresetMode)
 OU = {"name": "ornstein_uhlenbeck", "sigma": 0.2}
 
+# β is 1 from the start on, for otherwise it depends on the total.
+PRIORITIES = {"replay_buffer_class": "PrioritizedReplayBuffer", "replay_buffer_kwargs": {"beta": 1.0}}
+
 SETTINGS = {
     "single": (MPDQN, one, {}),
     "several updates in the middle of episodes": (
@@ -42,6 +45,7 @@ SETTINGS = {
     ),
     "episodes": (PDQN, one, {"train_freq": (2, "episode"), "gradient_steps": -1}),
     "vector": (PADDPG, NEXT, {"train_freq": 2, "gradient_steps": -1, "action_noise": OU}),
+    "priorities": (PDQN, SAME, PRIORITIES | {"n_steps": 2, "buffer_size": 17}),
     "n steps": (PDQN, NEXT, {"n_steps": 3, "learning_starts": 0, "train_freq": 3}),
 }
 THOROUGH = (
@@ -72,6 +76,12 @@ THOROUGH = (
         "AMSGrad's betas": (PDQN, one, {"policy_kwargs": {"net_arch": [8], "optimizer_kwargs": {"betas": (0.5, 0.9)}}}),
         "pictures": (PDQN, Pictures, {"policy": "CnnPolicy", "scale_observations": True, "buffer_size": 70}),
         "small buffer": (PDQN, SAME, {"buffer_size": 17}),
+        "priorities alone": (MPDQN, one, {"replay_buffer_class": "PrioritizedReplayBuffer", "gradient_steps": 2}),
+        "priorities and episodes": (
+            PADDPG,
+            one,
+            {"replay_buffer_class": "PrioritizedReplayBuffer", "train_freq": (1, "episode"), "gradient_steps": -1},
+        ),
         "n steps alone": (PDQN, one, {"n_steps": 2, "learning_starts": 0, "train_freq": 4}),
         "n steps beyond episodes": (MPDQN, one, {"n_steps": 9, "learning_starts": 0, "gradient_steps": -1}),
         "n steps, small buffer": (PADDPG, SAME, {"n_steps": 4, "buffer_size": 17}),
@@ -109,6 +119,9 @@ def assert_same(agent, other):
     np.testing.assert_array_equal(np.array(agent.learner.state), np.array(other.learner.state))
     np.testing.assert_array_equal(agent.replay_buffer.rows, other.replay_buffer.rows)
     np.testing.assert_array_equal(agent.replay_buffer.returns.rows, other.replay_buffer.returns.rows)
+    if hasattr(agent.replay_buffer, "priorities"):
+        np.testing.assert_array_equal(agent.replay_buffer.priorities, other.replay_buffer.priorities)
+        assert agent.replay_buffer.max_priority == other.replay_buffer.max_priority
     np.testing.assert_array_equal(agent.replay_buffer.returns.counts, other.replay_buffer.returns.counts)
     assert [rng.bit_generator.state for rng in agent._rngs] == [rng.bit_generator.state for rng in other._rngs]
     assert [e["r"] for e in agent.ep_info_buffer] == [e["r"] for e in other.ep_info_buffer]
