@@ -159,12 +159,14 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
             self.environments.check_rewards(step.stored_rewards, self.reward_scale, self.n_steps)
         rewards, discount = step.stored_rewards * self.reward_scale, 1.0 - step.terminated
         transitions = Transition(step.before, k, x, rewards, step.after, discount, extras)
+        envs = None
         if not all(step.played.tolist()):  # faster than NumPy's, for a few
+            envs = step.played.nonzero()[0]
             transitions = select(transitions, step.played)
             self.explorer.end_episodes((~step.played).nonzero()[0])  # what was drawn for a step that only reset
         self.explorer.end_episodes(step.ended_in)
         if self.n_steps == 1:
-            self.replay_buffer.store(transitions)
+            self.replay_buffer.store(transitions, envs)
         else:
             self.replay_buffer.store_steps(transitions, step.played.nonzero()[0], step.ended[step.played])
         return len(transitions.k)
@@ -227,8 +229,7 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
         """Takes note of what a round's updates gave: numbers of them and their mean metrics."""
         if not self._saw_observations and len(self.replay_buffer) >= ENOUGH:
             self._saw_observations = True
-            stored = self.replay_buffer.rows[: min(len(self.replay_buffer), MOST), self.row.places["s"]]
-            warn_of_unseen(self.observation_transform, stored)
+            warn_of_unseen(self.observation_transform, self.replay_buffer.part("s", MOST))
         self._metrics = metrics
         if not isinstance(self.logger, Logger):  # another library's, which does not ask when it is read
             self.record_news(self.logger)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pamdp_agents.base.common_settings import AgentArguments
-from pamdp_agents.base.settings import Kind, integer, mapping, number, optional, schedule, setting
+from pamdp_agents.base.settings import Kind, flag, integer, mapping, number, optional, schedule, setting
 from pamdp_agents.checks import check_choice, check_integer
 from pamdp_agents.experience import PrioritizedReplayBuffer, ReplayBuffer
 from pamdp_agents.schedules import Schedule
@@ -102,6 +102,13 @@ class ReplaySettings(AgentArguments, kw_only=False):
         default=None,
         text="""The class's own arguments: `alpha` (default 0.6) and `beta` (0.4) of `PrioritizedReplayBuffer`.""",
         kind=optional(mapping()),
+        kw_only=True,
+    )
+    optimize_memory_usage: bool = setting(
+        default=False,
+        text="""Keep an image that is after one step and before the next once in the replay buffer; for observations
+        with images, with `n_steps=1`.""",
+        kind=flag(),
         kw_only=True,
     )
     n_steps: int = setting(

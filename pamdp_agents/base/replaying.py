@@ -57,8 +57,14 @@ class ReplayingAgent(Agent, ReplaySettings):
         """Checks what replay buffer is asked for.
 
         Raises:
-            ValueError: It takes other arguments, or this agent gives no priorities.
+            ValueError: It takes other arguments, or this agent gives no priorities; or what is asked for does not go
+                together.
         """
+        if self.optimize_memory_usage and self.n_steps > 1:
+            raise ValueError(
+                f"optimize_memory_usage=True cannot be had with n_steps={self.n_steps}: what follows so many steps is "
+                "not what the next transition begins with; give optimize_memory_usage=False or n_steps=1"
+            )
         self._buffer_class = self.replay_buffer_class or ReplayBuffer
         if self.is_prioritized and not self.gives_priorities:
             raise ValueError(
@@ -78,7 +84,16 @@ class ReplayingAgent(Agent, ReplaySettings):
         return self._buffer_class is PrioritizedReplayBuffer
 
     def make_replay_buffer(self) -> None:
-        """Makes the replay buffer, and the layouts of what is stored in it and drawn from it."""
+        """Makes the replay buffer, and the layouts of what is stored in it and drawn from it.
+
+        Raises:
+            ValueError: Images shall be kept once, and observations have none.
+        """
+        if self.optimize_memory_usage and not self.observation_transform.image_places():
+            raise ValueError(
+                "optimize_memory_usage=True keeps images once, a Box of uint8 with two axes or more, and the "
+                f"observation space {self.observation_space} has none; leave it out"
+            )
         space, n_observations = self.parameterized_space, self.observation_transform.size
         extras, drawn = self.extras(), self._buffer_class.drawn_extras
         self.row = TransitionLayout(n_observations, space.parameter_size, extras)
@@ -94,6 +109,7 @@ class ReplayingAgent(Agent, ReplaySettings):
             self._predict_rng,
             self.n_steps,
             self.gamma,
+            self.optimize_memory_usage,
             **self._buffer_kwargs,
         )
 

@@ -61,10 +61,10 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         """The priorities to the power of α, float64 [n], in the order of the ring; a copy."""
         return self._tree[: len(self)].copy()
 
-    def store(self, transitions: Transition) -> None:
-        """Stores n transitions, arrays, with the largest priority; the oldest go when the buffer is full."""
+    def store(self, transitions: Transition, envs: np.ndarray | None = None) -> None:
+        """Stores n transitions with the largest priority; see `TransitionRing.store`."""
         places = (self.pos + np.arange(min(len(transitions.k), self.buffer_size))) % self.buffer_size
-        super().store(transitions)
+        super().store(transitions, envs)
         self._tree[places] = self.max_priority**self.alpha
 
     def draw(self, batches: int, batch_size: int, progress_remaining: float = 1.0) -> np.ndarray:
@@ -82,7 +82,7 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         chances = self._tree[self.drawn].reshape(batches, batch_size)
         beta = self.beta + (1.0 - self.beta) * (1.0 - progress_remaining)
         rows = np.empty((batches, batch_size, self.layout.size + 1), np.float32)
-        rows[..., :-1] = self.rows[self.drawn].reshape(batches, batch_size, -1)
+        rows[..., :-1] = self.take(self.drawn).reshape(batches, batch_size, -1)
         rows[..., -1] = (chances.min(1, keepdims=True) / chances) ** beta
         return rows
 

@@ -10,6 +10,7 @@ from gymnasium import spaces
 
 from pamdp_agents.checks import check_integer, drop_neutral
 from pamdp_agents.experience.given import count, read_array, read_done, read_timeouts, times, without_last_axis
+from pamdp_agents.experience.images import ImageCodec
 from pamdp_agents.experience.n_step import NStepReturns, read_counts
 from pamdp_agents.experience.ring import OTHER_SPACES, TransitionRing
 from pamdp_agents.experience.transition import Transition, TransitionLayout
@@ -62,6 +63,7 @@ class ReplayBuffer(TransitionRing):
         own_rng: Draws what `sample` returns, so that it does not change training.
         n_steps: Steps of a return.
         gamma: γ of the returns.
+        optimize_memory_usage: Keep an image that is after one step and before the next once.
 
     Attributes:
         observation_space: The environment's observation space.
@@ -86,8 +88,10 @@ class ReplayBuffer(TransitionRing):
         own_rng: np.random.Generator,
         n_steps: int = 1,
         gamma: float = 1.0,
+        optimize_memory_usage: bool = False,
     ):
-        super().__init__(buffer_size, layout, rng)
+        codec = ImageCodec(observation_transform)
+        super().__init__(buffer_size, layout, rng, codec if codec.size else None, optimize_memory_usage)
         self._observations, self._actions = observation_transform, action_space
         self.reward_scale, self._find_extras, self._own_rng = reward_scale, find_extras, own_rng
         self.observation_space, self.action_space = observation_transform.space, action_space.space
@@ -142,7 +146,7 @@ class ReplayBuffer(TransitionRing):
         Raises:
             ValueError: One of them would be beyond float32.
         """
-        stored = self.rows[: len(self), self.layout.places["r"]]
+        stored = self.part("r")  # a view
         scaled = times(stored, reward_scale / self.reward_scale)
         if not np.isfinite(scaled).all():
             raise ValueError(
@@ -201,8 +205,8 @@ class ReplayBuffer(TransitionRing):
         if not state:
             return np.zeros((0, self.layout.size), np.float32), np.zeros(1, np.int64)
         parts = {name.removeprefix(WAITING): part for name, part in state.items()}
-        rows = self._rows_of({name: part for name, part in parts.items() if name != "counts"})
-        self._check_values(rows, n_actions)
+        rows = self._rows_of({name: part for name, part in parts.items() if name != "counts"}, self.layout)
+        self._check_values(rows, self.layout, n_actions)
         return rows, read_counts(parts, len(rows))
 
     def _scales(self) -> dict[str, np.ndarray]:
@@ -295,58 +299,56 @@ class ReplayBuffer(TransitionRing):
         n = check_integer("batch_size", batch_size, 1)
         if not len(self):
             raise ValueError("sample needs a replay buffer that holds transitions, this one is empty")
-        rows = self.rows[self._choose(n)]
-        observations, after = self._to_observations(rows, "s"), self._to_observations(rows, "s2")
-        rewards = self._to_rewards(rows)[:, None]
+        parts = self.layout.parts(self.take(self._choose(n)))
+        observations, after = (self._observations.to_env_stacked(parts[name]) for name in ("s", "s2"))
+        rewards = self._to_rewards(parts["r"])[:, None]
         if env is not None:
             observations, after = env.normalize_obs(observations), env.normalize_obs(after)
             rewards = env.normalize_reward(rewards).astype(np.float32)
-        return ReplayBufferSamples(observations, self._to_actions(rows), after, self._to_dones(rows)[:, None], rewards)
+        actions, dones = self._to_actions(parts["k"], parts["x"]), self._to_dones(parts["discount"])[:, None]
+        return ReplayBufferSamples(observations, actions, after, dones, rewards)
 
     # In the order of the ring: the newest is at `pos − 1`, and the oldest at `pos` once it is full.
 
     @property
     def observations(self) -> Any:
         """The observations before, stacked, as `ReplayBufferSamples` says; a copy."""
-        return self._to_observations(self.rows[: len(self)], "s")
+        return self._observations.to_env_stacked(self.part("s"))
 
     @property
     def next_observations(self) -> Any:
         """The observations after, stacked; a copy."""
-        return self._to_observations(self.rows[: len(self)], "s2")
+        return self._observations.to_env_stacked(self.part("s2"))
 
     @property
     def actions(self) -> Any:
         """The actions as `step` takes them, an array or list of n; a copy."""
-        return self._to_actions(self.rows[: len(self)])
+        return self._to_actions(self.part("k"), self.part("x"))
 
     @property
     def rewards(self) -> np.ndarray:
         """The rewards, or returns of up to `n_steps`, float32 [n]; a copy."""
-        return self._to_rewards(self.rows[: len(self)])
+        return self._to_rewards(self.part("r"))
 
     @property
     def dones(self) -> np.ndarray:
         """1 where the episode really ended, not by a time limit, float32 [n]; a copy."""
-        return self._to_dones(self.rows[: len(self)])
+        return self._to_dones(self.part("discount"))
 
     def _choose(self, n: int) -> np.ndarray:
         """Draws n transitions for `sample`, int [n]."""
         return self._own_rng.integers(0, len(self), n)
 
-    def _to_observations(self, rows: np.ndarray, part: str) -> Any:
-        return self._observations.to_env_stacked(rows[:, self.layout.places[part]])
-
-    def _to_actions(self, rows: np.ndarray) -> Any:
-        k, x = rows[:, self.layout.places["k"].start].astype(np.int32), rows[:, self.layout.places["x"]]
+    def _to_actions(self, k: np.ndarray, x: np.ndarray) -> Any:
+        numbers = k[:, 0].astype(np.int32)
         stacks = isinstance(self.action_space, spaces.Box | spaces.Discrete)
-        return self._actions.to_env_stacked(k, x) if stacks else self._actions.to_env_batch(k, x)
+        return self._actions.to_env_stacked(numbers, x) if stacks else self._actions.to_env_batch(numbers, x)
 
-    def _to_rewards(self, rows: np.ndarray) -> np.ndarray:
-        return rows[:, self.layout.places["r"].start] / np.float32(self.reward_scale)
+    def _to_rewards(self, r: np.ndarray) -> np.ndarray:
+        return r[:, 0] / np.float32(self.reward_scale)
 
-    def _to_dones(self, rows: np.ndarray) -> np.ndarray:
-        return (rows[:, self.layout.places["discount"].start] == 0).astype(np.float32)
+    def _to_dones(self, discount: np.ndarray) -> np.ndarray:
+        return (discount[:, 0] == 0).astype(np.float32)
 
     def _read_observations(self, name: str, given: Any) -> tuple[int | None, np.ndarray]:
         """Returns their number, None for one that is not in a batch, and them, float32 [n, D]."""

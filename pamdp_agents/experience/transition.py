@@ -65,6 +65,11 @@ class TransitionLayout(FlatLayout):
             self.places[name].start if shape == () else self.places[name] for name, shape in self.shapes.items()
         ]
 
+    def with_observations(self, n_observations: int) -> TransitionLayout:
+        """Returns the layout that differs in the size of the observations only."""
+        extras = {name: self.shapes[name][0] for name in self.extras}
+        return TransitionLayout(n_observations, self.shapes["x"][0], extras)
+
     def pack(self, rows: Any, transitions: Transition) -> None:
         """Writes n transitions into rows, float32 [n, size]."""
         *parts, extras = transitions

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from toy_environments import Numbered, Pictures, Target
+from toy_environments import Film, Numbered, Pictures, Target
 
 from pamdp_agents import MPDQN, PADDPG, PDQN, SPDQN
 from pamdp_agents.callbacks import BaseCallback
@@ -26,11 +26,12 @@ def one():
     return Numbered(1, 3)
 
 
-def several(mode, n=3):
-    return SyncVectorEnv([partial(Numbered, i, 2 + i) for i in range(n)], autoreset_mode=mode)
+def several(mode, n=3, kind=Numbered):
+    return SyncVectorEnv([partial(kind, i, 2 + i) for i in range(n)], autoreset_mode=mode)
 
 
 NEXT, SAME, DISABLED = (partial(several, mode) for mode in AutoresetMode)
+SAME_FILMS = partial(several, AutoresetMode.SAME_STEP, kind=Film)
 OU = {"name": "ornstein_uhlenbeck", "sigma": 0.2}
 
 # β is 1 from the start on, for otherwise it depends on the total.
@@ -75,6 +76,7 @@ THOROUGH = (
         "linear": (PDQN, one, {"policy_kwargs": {"net_arch": []}}),
         "AMSGrad's betas": (PDQN, one, {"policy_kwargs": {"net_arch": [8], "optimizer_kwargs": {"betas": (0.5, 0.9)}}}),
         "pictures": (PDQN, Pictures, {"policy": "CnnPolicy", "scale_observations": True, "buffer_size": 70}),
+        "pictures, kept once": (MPDQN, SAME_FILMS, {"optimize_memory_usage": True, "buffer_size": 17}),
         "small buffer": (PDQN, SAME, {"buffer_size": 17}),
         "priorities alone": (MPDQN, one, {"replay_buffer_class": "PrioritizedReplayBuffer", "gradient_steps": 2}),
         "priorities and episodes": (
@@ -117,7 +119,8 @@ def go_on(setting, file, env, steps):
 def assert_same(agent, other):
     assert (agent.num_timesteps, agent._n_updates) == (other.num_timesteps, other._n_updates)
     np.testing.assert_array_equal(np.array(agent.learner.state), np.array(other.learner.state))
-    np.testing.assert_array_equal(agent.replay_buffer.rows, other.replay_buffer.rows)
+    for name in agent.row.places:
+        np.testing.assert_array_equal(agent.replay_buffer.part(name), other.replay_buffer.part(name))
     np.testing.assert_array_equal(agent.replay_buffer.returns.rows, other.replay_buffer.returns.rows)
     if hasattr(agent.replay_buffer, "priorities"):
         np.testing.assert_array_equal(agent.replay_buffer.priorities, other.replay_buffer.priorities)
