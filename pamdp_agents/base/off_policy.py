@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import Any
 
@@ -14,6 +15,7 @@ from pamdp_agents.base.replay_settings import as_round, check_n_envs
 from pamdp_agents.base.replaying import ReplayingAgent
 from pamdp_agents.checks import check_range
 from pamdp_agents.environments.canonical import Step
+from pamdp_agents.experience.memory import available_memory
 from pamdp_agents.experience.ring import select
 from pamdp_agents.experience.transition import Decision, Transition
 from pamdp_agents.exploration.epsilon_greedy import EpsilonGreedy
@@ -132,8 +134,14 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
         return super().unshared() | {"action_noise": self.action_noise}
 
     def start_training(self) -> None:
-        """Readies the noise of each environment."""
+        """Readies the noise of each environment, and what waits for its returns.
+
+        Raises:
+            MemoryError: A round's batches are larger than the memory that is available.
+            ValueError: Rewards are normalised when they are sampled, and returns are of several.
+        """
         buffer, environments = self.replay_buffer, self.environments
+        self._check_batches()
         self._check_normalization(self.get_vec_normalize_env())
         if not len(buffer) and not len(buffer.returns):  # loaded without, so that nothing can be due
             self.progress.forget_round()
@@ -252,6 +260,17 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
             for name, value in [*zip(self.metric_names, means, strict=True), *rates]:
                 logger.record(f"train/{name}", float(value))
             logger.record("train/n_updates", self.progress.n_updates, exclude="tensorboard")
+
+    def _check_batches(self) -> None:
+        """Raises MemoryError where a round's batches do not fit into memory: the system could end the program."""
+        updates = max(self.gradient_steps, 1)  # of -1, as many as there will have been steps
+        size, available = 4 * math.prod(self.rows_shape(updates)), available_memory()
+        if available is not None and size > available:
+            raise MemoryError(
+                f"batch_size={self.batch_size} transitions for each of {updates} updates (gradient_steps="
+                f"{self.gradient_steps}) take {size / 1e9:,.0f} GB of memory at once, and {available / 1e9:,.0f} GB "
+                "are available; choose fewer"
+            )
 
     def _check_n_envs(self, n_envs: int) -> None:
         check_n_envs(n_envs, self.train_freq)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from pamdp_agents.experience.memory import available_memory
 from pamdp_agents.experience.transition import Transition, TransitionLayout
 
 
@@ -45,18 +46,20 @@ class NStepReturns:
     @property
     def rows(self) -> np.ndarray:
         """The steps that wait, packed, environment after environment, float32 [len, layout.size]; a copy."""
-        envs = np.arange(len(self._counts))
-        return self._rows[envs[:, None], self._order(envs)][np.arange(self.n_steps) < self._counts[:, None]]
+        envs, i = np.arange(len(self._counts)), np.arange(self._counts.max())
+        return self._rows[envs[:, None], (self._first[:, None] + i) % self.n_steps][i < self._counts[:, None]]
 
     def wait_in(self, n_envs: int) -> None:
         """Forgets all steps, and waits for those of so many environments."""
         # The last n of each environment, in a ring: the oldest is at `first`.
         shape = n_envs, self.n_steps, self._layout.size
-        try:
-            self._rows = np.zeros(shape, np.float32)
-        except (MemoryError, ValueError):  # the latter where no address is so large
-            size = 4 * math.prod(shape) / 1e9
-            raise MemoryError(f"n_steps={self.n_steps} takes {size:,.0f} GB of memory; choose fewer") from None
+        size, available = 4 * math.prod(shape), available_memory()
+        if available is not None and size > available:
+            raise MemoryError(
+                f"n_steps={self.n_steps} takes {size / 1e9:,.0f} GB of memory, and {available / 1e9:,.0f} GB are "
+                "available; choose fewer"
+            )
+        self._rows = np.zeros(shape, np.float32)
         self._first, self._counts = np.zeros(n_envs, np.int64), np.zeros(n_envs, np.int64)
 
     def rescale(self, factor: float) -> None:
@@ -128,22 +131,20 @@ class NStepReturns:
         ]
         return np.concatenate([rows[:0], *complete])
 
-    def _order(self, envs: np.ndarray) -> np.ndarray:
-        """Returns the places of environments' steps from the oldest on, int [m, n]."""
-        return (self._first[envs, None] + np.arange(self.n_steps)) % self.n_steps
-
     def _take(self, envs: np.ndarray, ended: np.ndarray) -> np.ndarray:
         """Takes out the oldest step of each environment, or all of them where the episode ended, with their returns."""
         if not len(envs):
             return self._rows[:0, 0]
-        order, counts, i = self._order(envs), self._counts[envs, None], np.arange(self.n_steps)
+        counts = self._counts[envs, None]
+        i = np.arange(counts.max())
+        order = (self._first[envs, None] + i) % self.n_steps  # places from the oldest step on
         taken = (i < counts) & (ended[:, None] | (i == 0))
         which, oldest = taken.nonzero()
         rows = self._rows[envs[which], order[which, oldest]]
         returns = np.where(i < counts, self._rows[envs[:, None], order, self._reward], 0.0).astype(np.float64)
         gamma, s2 = float(self.gamma), self._layout.places["s2"]
         if ended.any():
-            for step in range(counts.max() - 2, -1, -1):
+            for step in i[-2::-1]:
                 returns[:, step] += gamma * returns[:, step + 1]
         else:  # the oldest only
             returns[:, 0] = returns @ gamma**i

@@ -67,17 +67,8 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         super().store(transitions, envs)
         self._tree[places] = self.max_priority**self.alpha
 
-    def draw(self, batches: int, batch_size: int, progress_remaining: float = 1.0) -> np.ndarray:
-        """Draws batches by the priorities, with replacement.
-
-        Args:
-            batches: Their number.
-            batch_size: Transitions in each.
-            progress_remaining: How much of the training remains, from 1 to 0, for β.
-
-        Returns:
-            float32 [batches, batch_size, layout.size + 1]: the transitions, and the weight of each.
-        """
+    def _draw(self, batches: int, batch_size: int, progress_remaining: float) -> np.ndarray:
+        """Draws batches by the priorities: the transitions, and the weight of each."""
         self.drawn = self._find(self.rng, batches, batch_size)
         chances = self._tree[self.drawn].reshape(batches, batch_size)
         beta = self.beta + (1.0 - self.beta) * (1.0 - progress_remaining)

@@ -102,7 +102,28 @@ class TransitionRing:
             self.pos, self.full = 0, True
 
     def draw(self, batches: int, batch_size: int, progress_remaining: float = 1.0) -> np.ndarray:
-        """Draws batches uniformly, with replacement, whatever remains: float32 [batches, batch_size, layout.size]."""
+        """Draws batches, with replacement.
+
+        Args:
+            batches: Their number.
+            batch_size: Transitions in each.
+            progress_remaining: How much of the training remains, from 1 to 0; no matter here, where all are drawn alike.
+
+        Returns:
+            float32 [batches, batch_size, size of a drawn row]
+
+        Raises:
+            MemoryError: There is no memory for so many.
+        """
+        try:
+            return self._draw(batches, batch_size, progress_remaining)
+        except (MemoryError, ValueError):  # the latter where no address is so large
+            raise MemoryError(
+                f"batch_size={batch_size} transitions for each of {batches} updates take "
+                f"{4e-9 * batches * batch_size * self.layout.size:,.0f} GB of memory at once; choose fewer"
+            ) from None
+
+    def _draw(self, batches: int, batch_size: int, progress_remaining: float) -> np.ndarray:
         indices = self.rng.integers(0, len(self), batches * batch_size)
         return self.take(indices).reshape(batches, batch_size, -1)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,38 +10,47 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
 class Leaf:
-    """One Box (or `Discrete(1)`) of an action space and its place in the environment vector."""
+    """One Box (or `Discrete(1)`) of an action space and its place in the environment vector.
 
-    space: spaces.Box | spaces.Discrete
-    place: slice
+    Args:
+        space: The Box or Discrete.
+        place: Its place.
+    """
+
+    def __init__(self, space: spaces.Box | spaces.Discrete, place: slice) -> None:
+        self.space, self.place = space, place
+        # Asked of the space once: its properties take as long as what is done with them in every step.
+        self._constant = space.start if isinstance(space, spaces.Discrete) else None
+        self._dtype, self._shape = space.dtype, space.shape or ()
 
     def stacked(self, vectors: NDArray[np.float64]) -> NDArray[Any]:
         """This leaf's part of n environment actions, from their environment vectors [n, D], as one array."""
-        if isinstance(self.space, spaces.Discrete):
-            return np.full(len(vectors), self.space.start)
+        if self._constant is not None:
+            return np.full(len(vectors), self._constant)
         values = vectors[:, self.place]
-        if self.space.dtype.kind != "f":
+        if self._dtype.kind != "f":
             values = np.rint(values)
-        values = values.astype(self.space.dtype)
-        return values if len(self.space.shape) == 1 else values.reshape(len(values), *self.space.shape)
+        values = values.astype(self._dtype)
+        return values if len(self._shape) == 1 else values.reshape(len(values), *self._shape)
 
     def rows(self, vectors: NDArray[np.float64]) -> list[Any]:
         """Returns the same as a list of n parts."""
-        if isinstance(self.space, spaces.Discrete):
-            return [self.space.start] * len(vectors)
+        if self._constant is not None:
+            return [self._constant] * len(vectors)
         values = self.stacked(vectors)
+        if self._shape:
+            return list(values)
         return [values[row, ...] for row in range(len(values))]  # "..." keeps an array where the shape is ()
 
     def read(self, column: Sequence[Any], vectors: NDArray[np.float64]) -> None:
         """Writes this leaf's part of n environment actions into their environment vectors [n, D]."""
-        if isinstance(self.space, spaces.Discrete):
-            read_choices(column, int(self.space.start), 1)
+        if self._constant is not None:
+            read_choices(column, int(self._constant), 1)
             return
         values = np.asarray(column, dtype=np.float64)
-        if values.shape[1:] != self.space.shape:
-            raise ValueError(f"a parameter has shape {values.shape[1:]} instead of {self.space.shape}")
+        if values.shape[1:] != self._shape:
+            raise ValueError(f"a parameter has shape {values.shape[1:]} instead of {self._shape}")
         vectors[:, self.place] = values.reshape(len(column), -1)
 
 
