@@ -107,14 +107,17 @@ class TransitionRing:
         Args:
             batches: Their number.
             batch_size: Transitions in each.
-            progress_remaining: How much of the training remains, from 1 to 0; no matter here, where all are drawn alike.
+            progress_remaining: How much of the training remains, from 1 to 0; no matter where all are drawn alike.
 
         Returns:
             float32 [batches, batch_size, size of a drawn row]
 
         Raises:
             MemoryError: There is no memory for so many.
+            ValueError: The buffer is empty.
         """
+        if not len(self):
+            raise ValueError("an update needs a replay buffer that holds transitions, this one is empty")
         try:
             return self._draw(batches, batch_size, progress_remaining)
         except (MemoryError, ValueError):  # the latter where no address is so large

@@ -109,6 +109,8 @@ def test_new_ones_get_the_largest_priority_also_when_the_ring_begins_anew():
     np.testing.assert_array_equal(np.bincount(buffer.drawn), [10] * 5)
     buffer.reset()
     assert (len(buffer), buffer.max_priority, len(buffer.priorities)) == (0, 1, 0)
+    with pytest.raises(ValueError, match="this one is empty"):
+        buffer.draw(1, 4)
 
 
 def test_samples_of_ones_own_are_drawn_by_priority_and_do_not_change_training():
