@@ -81,6 +81,7 @@ class ActorCriticAgent(OffPolicyAgent):
         kind=optional(mapping()),
     )
 
+    gives_priorities: ClassVar[bool] = True
     rate_names: ClassVar[tuple[str, ...]] = ("learning_rate", "actor_learning_rate")
     metric_names: ClassVar[tuple[str, ...]] = (
         "critic_loss",
@@ -156,7 +157,9 @@ class ActorCriticAgent(OffPolicyAgent):
         actor = adam(actor, self._clipped(gradient, call), call.inputs["actor_learning_rate"], settings)
         networks = {"q": polyak(q, call.inputs["tau"]), "actor": polyak(actor, call.inputs["actor_tau"])}
         metrics = (critic_losses, actor_losses, prediction, tf.abs(td_error), changed, at_bound)
-        return Result(TrainState(networks, state.numbers), dict(zip(self.metric_names, metrics, strict=True)))
+        priorities = tf.abs(td_error) + 1e-6 if self.is_prioritized else None
+        logged = dict(zip(self.metric_names, metrics, strict=True))
+        return Result(TrainState(networks, state.numbers), logged, priorities)
 
     def _clipped(self, gradient: tf.Tensor, call: Call) -> tf.Tensor:
         return gradient if self.max_grad_norm is None else clip_by_norm(gradient, call.inputs["max_grad_norm"])
@@ -168,6 +171,8 @@ class ActorCriticAgent(OffPolicyAgent):
             prediction = self.predict_value(weights, batch)
             td_error = y - prediction
             losses = LOSSES[self.loss](td_error)
+            if self.is_prioritized:
+                losses *= batch.extras["weight"][:, 0]
             loss = tf.reduce_mean(losses)
         return tape.gradient(loss, weights), losses, td_error, prediction
 

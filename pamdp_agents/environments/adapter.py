@@ -181,16 +181,17 @@ class EnvironmentAdapter(ABC):
         """Returns canonical actions (k [n], x [n, P]) as `step` takes them."""
         return actions.to_env_batch(k, x)
 
-    def check_rewards(self, rewards: NDArray[np.float64], scale: float = 1.0) -> NDArray[np.float64]:
+    def check_rewards(self, rewards: NDArray[np.float64], scale: float = 1.0, n_steps: int = 1) -> NDArray[np.float64]:
         """Returns rewards, float64 [n].
 
         Raises:
-            ValueError: One of them is not finite, or times `scale` too large for float32.
+            ValueError: One of them is not finite, or times `scale` and `n_steps` too large for float32.
         """
-        held = np.abs(rewards) <= LIMIT / scale
+        held = np.abs(rewards) <= LIMIT / (scale * n_steps)
         if not held.all():
             index = int(held.argmin())
-            scaled = "" if scale == 1.0 else f"times reward_scale={scale:g} "
+            factors = [f"reward_scale={scale:g}"] * (scale != 1.0) + [f"n_steps={n_steps}"] * (n_steps != 1)
+            scaled = f"times {' and '.join(factors)} " if factors else ""
             what = (
                 f"returned the reward {rewards[index]}, which {scaled}is not a finite number within float32's ±3.4e38"
             )

@@ -169,13 +169,13 @@ class CanonicalEnvironments:
             infos,
         )
 
-    def check_rewards(self, rewards: NDArray[np.float64], reward_scale: float) -> None:
+    def check_rewards(self, rewards: NDArray[np.float64], reward_scale: float, n_steps: int = 1) -> None:
         """Does nothing if the rewards of the last step, float64 [n], can be stored.
 
         Raises:
-            ValueError: Times `reward_scale`, one is beyond float32.
+            ValueError: Times `reward_scale`, the sum of `n_steps` as large as one of them is beyond float32.
         """
-        self._adapter.check_rewards(rewards, reward_scale)
+        self._adapter.check_rewards(rewards, reward_scale, n_steps)
 
     def reset_ended(self, timestep: int) -> Any | None:
         """Starts new episodes where the last step ended one.
@@ -213,6 +213,12 @@ class CanonicalEnvironments:
             "episode_returns": self.episode_returns,
             "episode_lengths": self.episode_lengths,
         }
+
+    @property
+    def stored_observations(self) -> Float32:
+        """The current observations as they are stored, float32 [n, D]: not normalised."""
+        assert self._stored is not None
+        return self._stored
 
     @property
     def may_not_play(self) -> bool:

@@ -208,11 +208,11 @@ class _Group:
     def _finish(self) -> None:
         if self._learner:
             errors = []
-            for i, metrics, wrong in self._learner.finish():
+            for i, metrics, priorities, wrong in self._learner.finish():
                 agent = self._agents[i]
                 if wrong:
                     errors.append(f"agent {self._first + i} (seed={agent.seed}): {diverged(agent, wrong)}")
                 else:
-                    agent.note_updates(self._updates, metrics)
+                    agent.note_updates(self._updates, metrics, priorities)
             if errors:
                 raise DivergedError("\n".join(errors))

@@ -127,8 +127,8 @@ class Trainee(Protocol):
         """Makes updates."""
 
     @abstractmethod
-    def note_updates(self, updates: int, metrics: Any) -> None:
-        """Takes note of updates made elsewhere: their number and mean metrics."""
+    def note_updates(self, updates: int, metrics: Any, priorities: Any) -> None:
+        """Takes note of updates made elsewhere, on what was sampled last: their number, mean metrics and priorities."""
 
     @abstractmethod
     def forget_weights(self) -> None:

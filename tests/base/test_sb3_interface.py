@@ -42,12 +42,12 @@ def test_arguments_that_ask_for_nothing_are_taken(neutral):
     assert str(make(**neutral).settings()) == str(make().settings())
 
 
-@pytest.mark.parametrize("asking", [{"n_steps": 3}, {"optimize_memory_usage": True}, {"policy_delay": 2}], ids=str)
+@pytest.mark.parametrize("asking", [{"use_sde": True}, {"target_update_interval": 2}, {"policy_delay": 2}], ids=str)
 def test_arguments_that_ask_for_something_are_refused_by_name(asking):
     [name] = asking
     file = io.BytesIO()
     make().save(file)
-    assert MPDQN.load(file, n_steps=1).gamma == 0.95
+    assert MPDQN.load(file, use_sde=False).gamma == 0.95
     with pytest.raises(ValueError, match=f"MPDQN takes {name}=.* only"):
         MPDQN.load(file, **asking)
     with pytest.raises(ValueError, match=f"MPDQN takes {name}=.* only"):

@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import (
     VecMonitor,
     VecNormalize,
 )
-from toy_environments import Corridor, Numbered, Target
+from toy_environments import Corridor, Film, Numbered, Target
 
 from pamdp_agents import MPDQN
 
@@ -113,6 +113,19 @@ def test_samples_are_normalised_as_sb3_does_with_the_statistics_of_their_moment(
         rows[:, layout.places["r"]], 0.5 * env.normalize_reward(originals[:, layout.places["r"]] / 0.5), rtol=1e-6
     )
     np.testing.assert_array_equal(rows[:, layout.places["x"]], originals[:, layout.places["x"]])
+
+
+@pytest.mark.parametrize("as_dict", [False, True])
+def test_normalised_images_are_stored_as_the_bytes_they_were(as_dict):
+    """The last one of an episode, too, which is normalised when it comes."""
+    make = [lambda: Film(0, 2, as_dict), lambda: Film(1, 3, as_dict)]
+    buffers = []
+    for wrap in (lambda env: VecNormalize(env, clip_obs=1e6), lambda env: env):
+        policy = "MultiInputPolicy" if as_dict else "MlpPolicy"
+        buffers.append(MPDQN(policy, wrap(DummyVecEnv(make)), **SETTINGS).learn(40).replay_buffer)
+    assert all(buffer.images is not None for buffer in buffers)
+    np.testing.assert_array_equal(*(buffer.images.before for buffer in buffers))
+    np.testing.assert_array_equal(*(buffer.images.after for buffer in buffers))
 
 
 def test_only_the_keys_that_are_normalised_are_not_scaled():

@@ -65,7 +65,10 @@ class Counting(gym.Wrapper):
 
 def those_of(agent_class, settings):
     """Those of the settings that the agent has."""
-    return {name: value for name, value in settings.items() if name in inspect.signature(agent_class).parameters}
+    parameters = inspect.signature(agent_class).parameters
+    # With a replay buffer, n_steps is not the length of a rollout, but that of returns.
+    others = {"n_steps"} if settings is SMALL and "buffer_size" in parameters else set()
+    return {name: value for name, value in settings.items() if name in parameters.keys() - others}
 
 
 def make(agent_class, env, policy="MlpPolicy", **settings):

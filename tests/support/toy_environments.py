@@ -78,6 +78,21 @@ class Numbered(gym.Env):
         return {"label": label, "place": place.astype("f")} if self.as_dict else np.concatenate([label, place])
 
 
+class Film(Numbered):
+    """`Numbered` whose observations are small images, no two of which are the same in one environment."""
+
+    def __init__(self, label=0, length=3, as_dict=False):
+        super().__init__(label, length, as_dict)
+        image = gym.spaces.Box(0, 255, (2, 3), np.uint8)
+        place = {"place": gym.spaces.Box(0, 1000, (2,))}
+        self.observation_space = gym.spaces.Dict(place | {"image": image}) if as_dict else image
+
+    def observe(self):
+        numbers = [self.label, self.episode % 256, self.t]
+        image = np.array([numbers, [255 - number for number in numbers]], np.uint8)
+        return {"image": image, "place": np.array([self.episode, self.t], "f")} if self.as_dict else image
+
+
 class Pictures(gym.Env):
     """One-step episodes. A picture is bright on side k, 0 or 1: reward 1 − |x_k − 0.5| for that k, 0 for the other.
 
