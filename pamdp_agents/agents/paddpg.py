@@ -77,9 +77,8 @@ class PADDPG(ActorCriticAgent):
         return Decision(scores.argmax(1), None, {"scores": scores})
 
     def target(self, state: TrainState, batch: Transition, call: Call) -> tf.Tensor:
-        """Returns y = r + γ(1 − terminated)·Q'(s', μ'(s'))."""
-        output = self.networks["actor"](state.networks["actor"].target, batch.s2)
-        value = self.networks["q"](state.networks["q"].target, batch.s2, output)[:, 0]
+        """Returns y = r + γ(1 − terminated)·min_i Q'_i(s', μ'(s'))."""
+        value = self.target_values(state, batch, call)[:, 0]
         return batch.r + call.inputs["gamma"] * batch.discount * value
 
     def predict_value(self, q_weights: tf.Tensor, batch: Transition) -> tf.Tensor:

@@ -103,13 +103,12 @@ class PDQN(ActorCriticAgent):
         return ActionValues(values[0], [of_one[0] for of_one in parameters])
 
     def target(self, state: TrainState, batch: Transition, call: Call) -> tf.Tensor:
-        """Returns y = r + γ(1 − terminated)·max_k Q'(s', μ'(s'))_k."""
-        q, actor = self.networks["q"], self.networks["actor"]
-        q_state, actor_state = state.networks["q"], state.networks["actor"]
-        q_next = q(q_state.target, batch.s2, actor(actor_state.target, batch.s2))
+        """Returns y = r + γ(1 − terminated)·max_k min_i Q'_i(s', μ'(s'))_k."""
+        q_next = self.target_values(state, batch, call)
         if self.double_q:
-            online = q(q_state.weights, batch.s2, actor(actor_state.weights, batch.s2))
-            value = values_of(q_next, best(online))
+            q, actor = self.networks["q"], self.networks["actor"]
+            q_weights, actor_weights = (state.networks[name].weights for name in ("q", "actor"))
+            value = values_of(q_next, best(q(q_weights, batch.s2, actor(actor_weights, batch.s2))))
         else:
             value = tf.reduce_max(q_next, 1)
         return batch.r + call.inputs["gamma"] * batch.discount * value

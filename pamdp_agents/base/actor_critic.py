@@ -1,14 +1,15 @@
 """What agents share whose parameter actor ascends a critic: settings, networks, and the update.
 
 DDPG's scheme (Lillicrap et al. 2015, arXiv 1509.02971), which Hausknecht & Stone 2016 (arXiv 1511.04143) brought to
-parameterised actions, and P-DQN and its relatives follow.
+parameterised actions, and P-DQN and its relatives follow. Several critics, noise in the target and a delayed actor are
+those of TD3 (Fujimoto, van Hoof & Meger 2018, arXiv 1802.09477).
 """
 
 from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,21 +18,27 @@ import tensorflow as tf
 from pamdp_agents import strategies
 from pamdp_agents.base.common_settings import NETWORK_ARGUMENTS
 from pamdp_agents.base.off_policy import OffPolicyAgent
-from pamdp_agents.base.settings import Kind, choice, mapping, number, optional, schedule, setting
+from pamdp_agents.base.settings import Kind, choice, integer, mapping, number, optional, schedule, setting
 from pamdp_agents.experience.transition import Transition
+from pamdp_agents.learning.learner import SEEDS
 from pamdp_agents.learning.losses import LOSSES, fractions
 from pamdp_agents.learning.optimizers import Adam, adam, clip_by_norm, polyak
-from pamdp_agents.learning.train_state import Call, Result, TrainState
+from pamdp_agents.learning.train_state import Call, NetworkState, Result, TrainState
 from pamdp_agents.networks import features
 from pamdp_agents.networks.models import FlatNetwork, NumPyModel
 from pamdp_agents.networks.parameter_actor import ParameterActor
 from pamdp_agents.schedules import Schedule
 
 
+COUNTED = 2**23
+"""So many updates are counted, where every so many do something: float32 adds 1 to no more than twice as many."""
+
+
 class ActorCriticAgent(OffPolicyAgent):
     """An agent with a critic `"q"` and a deterministic actor `"actor"` that ascends it.
 
-    A subclass says what the critic's target and prediction are, and what the actor ascends.
+    Further critics are `"q2"`, `"q3"` and so on. They share nothing, and only the least of their values is used, in the
+    target. A subclass says what the critics' target and predictions are, and what the actor ascends.
     """
 
     policy_kwargs: dict[str, Any] | None = setting(
@@ -81,6 +88,28 @@ class ActorCriticAgent(OffPolicyAgent):
         kind=optional(mapping()),
     )
 
+    n_critics: int = setting(
+        default=1,
+        text="""Number of critics, which share nothing: the target takes the least of their targets' values, and the
+        actor ascends the first.""",
+        kind=integer(1),
+    )
+    policy_delay: int = setting(
+        default=1,
+        text="The actor and all target networks move in every so many updates of the critics.",
+        kind=integer(1),
+    )
+    target_policy_noise: float = setting(
+        default=0.0,
+        text="""Standard deviation of the normal noise on the target actor's output in the critics' target, which is
+        clipped to [−1, 1] then; 0 for none.""",
+        kind=number(at_least=0),
+        change="recompiles",
+    )
+    target_noise_clip: float = setting(
+        default=0.5, text="This noise is clipped to ± this.", kind=number(at_least=0), change="recompiles"
+    )
+
     rate_names: ClassVar[tuple[str, ...]] = ("learning_rate", "actor_learning_rate")
     metric_names: ClassVar[tuple[str, ...]] = (
         "critic_loss",
@@ -90,6 +119,31 @@ class ActorCriticAgent(OffPolicyAgent):
         "strategy_changed_fraction",
         "parameters_at_bound_fraction",
     )
+    actor_metrics: ClassVar[tuple[str, ...]] = (
+        "actor_loss",
+        "strategy_changed_fraction",
+        "parameters_at_bound_fraction",
+    )
+    """Those of them that only updates of the actor give."""
+
+    @classmethod
+    def drop_neutral(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Returns a constructor's arguments without those that are no settings, and with `n_critics` among them.
+
+        Raises:
+            ValueError: An argument of Stable-Baselines3's asks for something that cannot be; or there are two numbers of
+                critics.
+        """
+        policy_kwargs = arguments.get("policy_kwargs")
+        if isinstance(policy_kwargs, Mapping) and policy_kwargs.get("n_critics") is not None:  # SB3's place for it
+            n_critics = policy_kwargs["n_critics"]
+            if arguments.setdefault("n_critics", n_critics) != n_critics:
+                raise ValueError(
+                    f"n_critics is {arguments['n_critics']!r}, but policy_kwargs[\"n_critics\"] is {n_critics!r}: give "
+                    "one of them"
+                )
+            arguments["policy_kwargs"] = {name: policy_kwargs[name] for name in policy_kwargs if name != "n_critics"}
+        return super().drop_neutral(arguments)
 
     def change_setting(self, name: str, value: Any) -> None:
         """Gives a setting another value, which acts from the next update on, or the next step.
@@ -142,21 +196,81 @@ class ActorCriticAgent(OffPolicyAgent):
             raise ValueError(f"policy_kwargs {given} must be among {list(accepted)}: {unknown} are not")
         return self._make_networks(**given)
 
+    @property
+    def critic_names(self) -> list[str]:
+        """The critics' names among the networks, the first one's first."""
+        return _numbered("q", self.n_critics)
+
+    @property
+    def update_metrics(self) -> tuple[str, ...]:
+        """Names of what an update returns for the log: besides the metrics, whether the actor moved, if it may not."""
+        return (*self.metric_names, *(["actor_updates"] if self.policy_delay > 1 else []))
+
     def update(self, state: TrainState, batch: Transition, call: Call) -> Result:
-        """Returns the state after a step of the critic towards its target, then one of the actor up the new critic."""
-        q, actor = state.networks["q"], state.networks["actor"]
-        gradient, critic_losses, td_error, prediction = self._critic_gradient(
-            q.weights, batch, self.target(state, batch, call)
+        """Returns the state after a step of the critics towards their target, then one of the actor up the new critic.
+
+        The actor's step, and with it the targets', is left out where it is delayed.
+        """
+        y = self.target(state, batch, call)
+        networks, of_critics = dict(state.networks), []
+        for name in self.critic_names:
+            critic = networks[name]
+            gradient, *of_critic = self._critic_gradient(critic.weights, batch, y)
+            networks[name] = adam(critic, self._clipped(gradient, call), call.inputs["learning_rate"], self._adam)
+            of_critics.append(of_critic)
+        losses = sum((losses for losses, *_ in of_critics[1:]), of_critics[0][0])
+        # The first critic's, for it is the one whose gradient the actor follows and a strategy changes.
+        _, td_error, prediction = of_critics[0]
+
+        def move() -> tuple[dict[str, NetworkState], tuple[tf.Tensor, ...]]:
+            return self._move_actor(networks, batch, td_error, call)
+
+        if self.policy_delay == 1:
+            networks, actor_metrics = move()
+        else:
+            due, networks = self._count(networks)
+            zeros = (tf.zeros_like(td_error),) * len(self.actor_metrics)
+            networks, actor_metrics = tf.cond(due, move, lambda: (networks, zeros))
+        metrics = {"critic_loss": losses, "mean_q": prediction, "mean_td_error": tf.abs(td_error)}
+        metrics |= dict(zip(self.actor_metrics, actor_metrics, strict=True))
+        if self.policy_delay > 1:
+            metrics["actor_updates"] = tf.fill(tf.shape(td_error), tf.cast(due, tf.float32))
+        return Result(TrainState(networks, state.numbers), metrics)
+
+    def _move_actor(
+        self, networks: dict[str, NetworkState], batch: Transition, td_error: tf.Tensor, call: Call
+    ) -> tuple[dict[str, NetworkState], tuple[tf.Tensor, ...]]:
+        """Returns the networks after a step of the actor up the first critic and one of all targets; its metrics."""
+        actor = networks["actor"]
+        gradient, *metrics = self._actor_gradient(actor.weights, networks["q"].weights, batch, td_error, call)
+        actor = adam(actor, self._clipped(gradient, call), call.inputs["actor_learning_rate"], self._adam)
+        moved = {name: polyak(networks[name], call.inputs["tau"]) for name in self.critic_names}
+        return moved | {"actor": polyak(actor, call.inputs["actor_tau"])}, tuple(metrics)
+
+    def _count(self, networks: dict[str, NetworkState]) -> tuple[tf.Tensor, dict[str, NetworkState]]:
+        """Returns whether the actor is due after the critics' update, and the networks; large counts start again.
+
+        Counts that started again are as large to Adam, whose corrections are 1 long before.
+        """
+        first = self.critic_names[0]
+        updates = networks[first].updates
+        due = tf.equal(tf.math.floormod(updates, float(self.policy_delay)), 0.0)
+        many = float(COUNTED - COUNTED % self.policy_delay)
+        updates = tf.where(updates >= 2 * many, updates - many, updates)
+        return due, networks | {first: networks[first]._replace(updates=updates)}
+
+    def target_values(self, state: TrainState, batch: Transition, call: Call) -> tf.Tensor:
+        """Returns min_i Q′_i(s′, μ′(s′)), float32 [n, values], with noise on μ′(s′) if there is any."""
+        output = self.networks["actor"](state.networks["actor"].target, batch.s2)
+        if self.target_policy_noise:
+            # From another seed than what else an update draws.
+            noise = self.target_policy_noise * tf.random.stateless_normal(output.shape, call.seed + [SEEDS, 0])
+            noise = tf.clip_by_value(noise, -self.target_noise_clip, self.target_noise_clip)
+            output = tf.clip_by_value(output + noise, -1.0, 1.0)
+        first, *others = (
+            self.networks[name](state.networks[name].target, batch.s2, output) for name in self.critic_names
         )
-        settings = Adam(**(self.policy_kwargs or {}).get("optimizer_kwargs", {}))
-        q = adam(q, self._clipped(gradient, call), call.inputs["learning_rate"], settings)
-        gradient, actor_losses, changed, at_bound = self._actor_gradient(
-            actor.weights, q.weights, batch, td_error, call
-        )
-        actor = adam(actor, self._clipped(gradient, call), call.inputs["actor_learning_rate"], settings)
-        networks = {"q": polyak(q, call.inputs["tau"]), "actor": polyak(actor, call.inputs["actor_tau"])}
-        metrics = (critic_losses, actor_losses, prediction, tf.abs(td_error), changed, at_bound)
-        return Result(TrainState(networks, state.numbers), dict(zip(self.metric_names, metrics, strict=True)))
+        return tf.reduce_min([first, *others], 0) if others else first
 
     def _clipped(self, gradient: tf.Tensor, call: Call) -> tf.Tensor:
         return gradient if self.max_grad_norm is None else clip_by_norm(gradient, call.inputs["max_grad_norm"])
@@ -192,6 +306,29 @@ class ActorCriticAgent(OffPolicyAgent):
         gradient = tape.gradient(output, weights, -changed, unconnected_gradients="zero")
         return gradient, -objectives, fractions(changed != ascent), fractions(tf.abs(output) >= 1.0)
 
+    def metric_means(self, means: Mapping[str, float]) -> dict[str, float]:
+        """Returns the metrics' means to be logged: the actor's over those updates in which it moved, if there are any."""
+        logged = super().metric_means(means)
+        if (moved := logged.pop("actor_updates", 1.0)) < 1.0:
+            for name in self.actor_metrics:
+                value = logged.pop(name)
+                logged |= {name: value / moved} if moved else {}
+        return logged
+
+    def _note_metrics(self, metrics: list[tuple[int, Any]]) -> None:
+        """Takes note of what a round's updates gave, beside those before it as far as the actor may have moved in them."""
+        if self.policy_delay > 1:
+            noted = sum(updates for updates, _ in metrics)
+            for updates, means in reversed(self._metrics):
+                if noted >= self.policy_delay:
+                    break
+                metrics, noted = [(updates, means), *metrics], noted + updates
+        super()._note_metrics(metrics)
+
+    @property
+    def _adam(self) -> Adam:
+        return Adam(**(self.policy_kwargs or {}).get("optimizer_kwargs", {}))
+
     @property
     def _squashes(self) -> bool:
         return getattr(self.strategy, "squashes", False)
@@ -219,4 +356,15 @@ class ActorCriticAgent(OffPolicyAgent):
             return FlatNetwork(which(**arguments, features_extractor=make_extractor()))
 
         actor = make(self.make_actor, arch["pi"], actor_output_initializer)
-        return {"q": make(self.make_critic, arch["qf"], q_output_initializer), "actor": actor}
+        critics = {name: make(self.make_critic, arch["qf"], q_output_initializer) for name in self.critic_names}
+        if self.n_critics > 1 and np.array_equal(critics["q"].initial(), critics["q2"].initial()):
+            raise ValueError(
+                f"n_critics={self.n_critics} critics must not start alike, for they would stay alike: "
+                f"q_output_initializer {q_output_initializer!r} must be random, and without a seed"
+            )
+        return critics | {"actor": actor}
+
+
+def _numbered(name: str, n: int) -> list[str]:
+    """Returns the names of n networks of one kind: the first has the name itself."""
+    return [name, *(f"{name}{i}" for i in range(2, n + 1))]

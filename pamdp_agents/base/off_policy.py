@@ -104,6 +104,15 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
     def update(self, state: TrainState, batch: Transition, call: Call) -> Result:
         """Returns the state after one update, a pure function."""
 
+    @property
+    def update_metrics(self) -> tuple[str, ...]:
+        """Names of what an update returns for the log."""
+        return self.metric_names
+
+    def metric_means(self, means: Mapping[str, float]) -> dict[str, float]:
+        """Returns the metrics' means to be logged, given those of all that the updates returned."""
+        return dict(means)
+
     def find_extras(self, k: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the extras of discrete actions that the agent did not decide itself, int [n], by name."""
         return {}
@@ -118,7 +127,7 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
         self.networks = self.make_networks()
         self.row = TransitionLayout(n_observations, space.parameter_size, self.extras())
         self._inputs = tuple(name for name, each in self.declared_settings.items() if each.change == "input")
-        rule = UpdateRule(self.update, self.row.unpack, self.row.size, self.metric_names, self._inputs)
+        rule = UpdateRule(self.update, self.row.unpack, self.row.size, self.update_metrics, self._inputs)
         self.learner = Learner(self.networks, {"update": rule}, device=self._tf_device)
         self.acting = GreedyPolicy(self.act, self.networks, self.learner, n_observations)
         self.explorer = EpsilonGreedy(space.mask, self.draw)
@@ -287,8 +296,8 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
             updates, metrics = zip(*self._metrics, strict=True)
             means = np.average([np.asarray(each) for each in metrics], axis=0, weights=updates)
             inputs = self.current_inputs()
-            rates = [(name, inputs[name]) for name in self.rate_names]
-            for name, value in [*zip(self.metric_names, means, strict=True), *rates]:
+            logged = self.metric_means(dict(zip(self.update_metrics, means, strict=True)))
+            for name, value in (logged | {name: inputs[name] for name in self.rate_names}).items():
                 logger.record(f"train/{name}", float(value))
             logger.record("train/n_updates", self.progress.n_updates, exclude="tensorboard")
 

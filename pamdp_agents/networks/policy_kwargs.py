@@ -16,7 +16,7 @@ from pamdp_agents.networks.layers import check_net_arch
 
 NEUTRAL: dict[str, tuple[Any, str]] = {
     "share_features_extractor": (False, "the actor and the critic have a features extractor each"),
-    "n_critics": (1, "these agents have one critic"),
+    "n_critics": (1, "it is an argument of the agent's own, if it can have several"),
     "features_extractor_class": (
         None,
         'give a Keras model instead of a class: policy_kwargs={"features_extractor": model}, such as '
