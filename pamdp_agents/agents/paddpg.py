@@ -38,6 +38,8 @@ class PADDPG(ActorCriticAgent):
         Hausknecht & Stone 2016, "Deep Reinforcement Learning in Parameterized Action Space" (arXiv 1511.04143).
     """
 
+    why_not_dueling = "its critic gives one value, not one for each action"
+
     def make_actor(self, **arguments: Any) -> ParameterActor:
         """Returns the actor, whose outputs are K scores and P parameters; `passthrough` is of the parameters."""
         space, n_observations = self.parameterized_space, self.observation_transform.size

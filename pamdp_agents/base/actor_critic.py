@@ -49,8 +49,9 @@ class ActorCriticAgent(OffPolicyAgent):
         `q_output_initializer` and `actor_output_initializer` (Keras initialisers, or
         their configurations), `features_extractor` (a Keras model of your own, in place of the policy's, that maps
         observations [n, ...] to features [n, F]; or its configuration), `features_extractor_kwargs` (arguments of the
-        policy's own), `normalize_images` (False leaves images as they are; default True), `optimizer_class` (Adam) and
-        `optimizer_kwargs` (Adam's `betas`, `eps` and `weight_decay`).""",
+        policy's own), `normalize_images` (False leaves images as they are; default True), `optimizer_class` (Adam),
+        `optimizer_kwargs` (Adam's `betas`, `eps` and `weight_decay`), `layer_norm` (normalise in the hidden layers;
+        default False) and `dueling` (values of a state's value and the actions' advantages; default False).""",
         kind=NETWORK_ARGUMENTS,
         kw_only=False,
     )
@@ -97,7 +98,7 @@ class ActorCriticAgent(OffPolicyAgent):
     policy_delay: int = setting(
         default=1,
         text="The actor and all target networks move in every so many updates of the critics.",
-        kind=integer(1),
+        kind=integer(1, COUNTED),
     )
     target_policy_noise: float = setting(
         default=0.0,
@@ -125,6 +126,8 @@ class ActorCriticAgent(OffPolicyAgent):
         "parameters_at_bound_fraction",
     )
     """Those of them that only updates of the actor give."""
+    why_not_dueling: ClassVar[str | None] = None
+    """What the critic lacks for dueling heads, if it does."""
 
     @classmethod
     def drop_neutral(cls, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -161,7 +164,7 @@ class ActorCriticAgent(OffPolicyAgent):
 
     @abstractmethod
     def make_critic(self, **arguments: Any) -> NumPyModel:
-        """Returns the critic, for `net_arch`, `activation_fn`, `output_initializer` and `features_extractor`."""
+        """Returns the critic, for `net_arch`, `activation_fn`, `output_initializer`, `features_extractor` and the like."""
 
     @abstractmethod
     def target(self, state: TrainState, batch: Transition, call: Call) -> tf.Tensor:
@@ -344,19 +347,26 @@ class ActorCriticAgent(OffPolicyAgent):
         normalize_images: bool = True,
         optimizer_class: str = "Adam",
         optimizer_kwargs: dict[str, Any] | None = None,
+        layer_norm: bool = False,
+        dueling: bool = False,
     ) -> dict[str, FlatNetwork]:
         arch = net_arch if isinstance(net_arch, dict) else {"pi": net_arch, "qf": net_arch}
         arguments = dict(features_extractor_kwargs or {})
         if not normalize_images and features_extractor is None and features.POLICIES[self.policy] is not None:
             arguments["normalized_image"] = True
+        if layer_norm and not any(map(len, arch.values())):
+            raise ValueError(f"layer_norm=True normalises in hidden layers, but there are none: net_arch is {net_arch!r}")
+        if dueling and self.why_not_dueling:
+            raise ValueError(f"dueling=True is not for {type(self).__name__}: {self.why_not_dueling}")
         make_extractor = features.make(features_extractor, self.policy, self.observation_transform, arguments)
 
-        def make(which: Callable[..., Any], own_arch: Sequence[int], output_initializer: Any) -> FlatNetwork:
-            arguments = {"net_arch": own_arch, "activation_fn": activation_fn, "output_initializer": output_initializer}
-            return FlatNetwork(which(**arguments, features_extractor=make_extractor()))
+        def make(which: Callable, own_arch: Sequence[int], output_initializer: Any, **own: Any) -> FlatNetwork:
+            own |= {"net_arch": own_arch, "activation_fn": activation_fn, "output_initializer": output_initializer}
+            return FlatNetwork(which(**own, layer_norm=layer_norm, features_extractor=make_extractor()))
 
         actor = make(self.make_actor, arch["pi"], actor_output_initializer)
-        critics = {name: make(self.make_critic, arch["qf"], q_output_initializer) for name in self.critic_names}
+        own = {"dueling": True} if dueling else {}
+        critics = {name: make(self.make_critic, arch["qf"], q_output_initializer, **own) for name in self.critic_names}
         if self.n_critics > 1 and np.array_equal(critics["q"].initial(), critics["q2"].initial()):
             raise ValueError(
                 f"n_critics={self.n_critics} critics must not start alike, for they would stay alike: "

@@ -249,7 +249,7 @@ class Saved(EnvironmentBound):
     @classmethod
     def _restored(cls, archive: Archive, settings: Mapping[str, Any]) -> Self:
         """Returns an agent of these settings with what the file holds; raises anything if the file is damaged."""
-        check_sizes(archive, settings.get("policy_kwargs"))
+        check_sizes(archive, settings)
         agent = cls(env=None, **settings)
         agent.widest_range = read_widest_range(archive)
         agent.set_up(*read_spaces(archive))

@@ -19,12 +19,12 @@ MOST_LAYERS = 16  # that need no weights
 _WIDTHS = ("units", "filters", "output_dim", "input_dim", "num_heads", "key_dim")  # in Keras's configurations
 
 
-def check_sizes(archive: Archive, policy_kwargs: Any) -> None:
+def check_sizes(archive: Archive, settings: Mapping[str, Any]) -> None:
     """Compares sizes that a file and the settings ask for with the weights in it.
 
     Args:
         archive: The file.
-        policy_kwargs: The setting of that name, from the file or from the caller.
+        settings: The settings, from the file or from the caller.
 
     Raises:
         SavedFileError: They ask for more.
@@ -32,11 +32,13 @@ def check_sizes(archive: Archive, policy_kwargs: Any) -> None:
     """
     weights = sum(array.size for array in archive.arrays.values())
     observation, action = (_space_size(archive.data[f"{kind}_space"]) for kind in ("observation", "action"))
+    policy_kwargs = settings.get("policy_kwargs")
     given = policy_kwargs if isinstance(policy_kwargs, Mapping) else {}
     checks = (
         ("an observation space of {} numbers", observation, max(weights, LARGEST_OBSERVATION)),
         ("an action space of {} numbers", action, max(weights, LARGEST_ACTION)),
         ("layers of {} weights", max(map(_layers_size, _archs(given)), default=0), weights),
+        ("{} networks", max(_numbers_of_networks(settings, given), default=0), len(archive.arrays)),
         ("{} layers", max(map(len, _archs(given)), default=0), len(archive.arrays) + MOST_LAYERS),
         ("a layer of {} units", max(_widths(given.get("features_extractor")), default=0), weights),
     )
@@ -79,6 +81,12 @@ def _archs(policy_kwargs: Mapping[str, Any]) -> list[list[int]]:
     given = policy_kwargs.get("net_arch") or []
     each = list(given.values()) if isinstance(given, Mapping) else [given]
     return [[size for size in arch if isinstance(size, int)] for arch in each if isinstance(arch, list | tuple)]
+
+
+def _numbers_of_networks(*mappings: Mapping[str, Any]) -> Iterator[int]:
+    """Returns how many critics are asked for, wherever that stands."""
+    for given in mappings:
+        yield from (given[name] for name in ("n_critics",) if isinstance(given.get(name), int))
 
 
 def _layers_size(arch: list[int]) -> int:

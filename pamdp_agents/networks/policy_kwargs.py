@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import keras
@@ -37,7 +38,7 @@ def read_policy_kwargs(policy_kwargs: Any) -> dict[str, Any]:
     given = drop_neutral(given, NEUTRAL, "policy_kwargs")
     readers = {
         "net_arch": _read_net_arch,
-        "normalize_images": lambda value: check_bool("normalize_images", value),
+        **{name: partial(check_bool, name) for name in ("normalize_images", "layer_norm", "dueling")},
         "optimizer_class": _read_optimizer_class,
         "optimizer_kwargs": lambda value: Adam.read(value)._asdict(),
         "features_extractor_kwargs": lambda value: check_mapping("features_extractor_kwargs", value),
