@@ -1,8 +1,7 @@
 """What agents share whose parameter actor ascends a critic: settings, networks, and the update.
 
 DDPG's scheme (Lillicrap et al. 2015, arXiv 1509.02971), which Hausknecht & Stone 2016 (arXiv 1511.04143) brought to
-parameterised actions, and P-DQN and its relatives follow. Several critics, noise in the target and a delayed actor are
-those of TD3 (Fujimoto, van Hoof & Meger 2018, arXiv 1802.09477).
+parameterised actions, and P-DQN and its relatives follow.
 """
 
 from __future__ import annotations
@@ -10,15 +9,19 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from pamdp_agents import strategies
 from pamdp_agents.base.common_settings import NETWORK_ARGUMENTS
 from pamdp_agents.base.off_policy import OffPolicyAgent
-from pamdp_agents.base.settings import Kind, choice, integer, mapping, number, optional, schedule, setting
+from pamdp_agents.base.policy import Networks
+from pamdp_agents.base.settings import Kind, choice, mapping, number, optional, schedule, setting
+from pamdp_agents.base.td3_settings import COUNTED, TD3Settings
 from pamdp_agents.experience.transition import Transition
 from pamdp_agents.learning.learner import SEEDS
 from pamdp_agents.learning.losses import LOSSES, fractions
@@ -30,11 +33,7 @@ from pamdp_agents.networks.parameter_actor import ParameterActor
 from pamdp_agents.schedules import Schedule
 
 
-COUNTED = 2**23
-"""So many updates are counted, where every so many do something: float32 adds 1 to no more than twice as many."""
-
-
-class ActorCriticAgent(OffPolicyAgent):
+class ActorCriticAgent(TD3Settings, OffPolicyAgent):
     """An agent with a critic `"q"` and a deterministic actor `"actor"` that ascends it.
 
     Further critics are `"q2"`, `"q3"` and so on. They share nothing, and only the least of their values is used, in the
@@ -89,28 +88,6 @@ class ActorCriticAgent(OffPolicyAgent):
         kind=optional(mapping()),
     )
 
-    n_critics: int = setting(
-        default=1,
-        text="""Number of critics, which share nothing: the target takes the least of their targets' values, and the
-        actor ascends the first.""",
-        kind=integer(1),
-    )
-    policy_delay: int = setting(
-        default=1,
-        text="The actor and all target networks move in every so many updates of the critics.",
-        kind=integer(1, COUNTED),
-    )
-    target_policy_noise: float = setting(
-        default=0.0,
-        text="""Standard deviation of the normal noise on the target actor's output in the critics' target, which is
-        clipped to [−1, 1] then; 0 for none.""",
-        kind=number(at_least=0),
-        change="recompiles",
-    )
-    target_noise_clip: float = setting(
-        default=0.5, text="This noise is clipped to ± this.", kind=number(at_least=0), change="recompiles"
-    )
-
     rate_names: ClassVar[tuple[str, ...]] = ("learning_rate", "actor_learning_rate")
     metric_names: ClassVar[tuple[str, ...]] = (
         "critic_loss",
@@ -129,25 +106,6 @@ class ActorCriticAgent(OffPolicyAgent):
     why_not_dueling: ClassVar[str | None] = None
     """What the critic lacks for dueling heads, if it does."""
 
-    @classmethod
-    def drop_neutral(cls, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Returns a constructor's arguments without those that are no settings, and with `n_critics` among them.
-
-        Raises:
-            ValueError: An argument of Stable-Baselines3's asks for something that cannot be; or there are two numbers of
-                critics.
-        """
-        policy_kwargs = arguments.get("policy_kwargs")
-        if isinstance(policy_kwargs, Mapping) and policy_kwargs.get("n_critics") is not None:  # SB3's place for it
-            n_critics = policy_kwargs["n_critics"]
-            if arguments.setdefault("n_critics", n_critics) != n_critics:
-                raise ValueError(
-                    f"n_critics is {arguments['n_critics']!r}, but policy_kwargs[\"n_critics\"] is {n_critics!r}: give "
-                    "one of them"
-                )
-            arguments["policy_kwargs"] = {name: policy_kwargs[name] for name in policy_kwargs if name != "n_critics"}
-        return super().drop_neutral(arguments)
-
     def change_setting(self, name: str, value: Any) -> None:
         """Gives a setting another value, which acts from the next update on, or the next step.
 
@@ -164,7 +122,7 @@ class ActorCriticAgent(OffPolicyAgent):
 
     @abstractmethod
     def make_critic(self, **arguments: Any) -> NumPyModel:
-        """Returns the critic, for `net_arch`, `activation_fn`, `output_initializer`, `features_extractor` and the like."""
+        """Returns the critic, for `net_arch`, `activation_fn`, `output_initializer` and more."""
 
     @abstractmethod
     def target(self, state: TrainState, batch: Transition, call: Call) -> tf.Tensor:
@@ -176,7 +134,7 @@ class ActorCriticAgent(OffPolicyAgent):
 
     @abstractmethod
     def objective(self, q_weights: tf.Tensor, output: tf.Tensor, batch: Transition, call: Call) -> tf.Tensor:
-        """Returns what the actor ascends, float32 [n], given its output."""
+        """Returns what the actors ascend, float32 [n], given their outputs side by side."""
 
     def make_actor(self, **arguments: Any) -> ParameterActor:
         """Returns the actor, for the same arguments as `make_critic`."""
@@ -189,8 +147,12 @@ class ActorCriticAgent(OffPolicyAgent):
         )
 
     def output_mask(self) -> np.ndarray:
-        """Returns which of the actor's outputs belong to which discrete action, bool [K, outputs]."""
+        """Returns which of the actors' outputs belong to which of the `taken`, bool [K, outputs]."""
         return self.parameterized_space.mask
+
+    def taken(self, batch: Transition) -> tf.Tensor:
+        """Returns which of those that outputs belong to was taken, int32 [n]: the discrete action."""
+        return batch.k
 
     def make_networks(self) -> dict[str, FlatNetwork]:
         """Returns the critic and the actor that `policy_kwargs` describe."""
@@ -202,7 +164,23 @@ class ActorCriticAgent(OffPolicyAgent):
     @property
     def critic_names(self) -> list[str]:
         """The critics' names among the networks, the first one's first."""
-        return _numbered("q", self.n_critics)
+        return numbered("q", self.n_critics)
+
+    @property
+    def actor_names(self) -> list[str]:
+        """The actors' names among the networks, the first one's first."""
+        return ["actor"]
+
+    def outputs(self, networks: Networks, observations: Any) -> Any:
+        """Returns what all actors give, side by side: an array [n, outputs], or a tensor."""
+        outputs = [networks[name](observations) for name in self.actor_names]
+        if len(outputs) == 1:
+            return outputs[0]
+        return np.concatenate(outputs, 1) if isinstance(outputs[0], np.ndarray) else tf.concat(outputs, 1)
+
+    def values(self, q: Callable[..., Any], observations: Any, outputs: Any) -> Any:
+        """Returns a critic's values of what all actors gave: an array [n, values], or a tensor."""
+        return q(observations, outputs)
 
     @property
     def update_metrics(self) -> tuple[str, ...]:
@@ -244,11 +222,13 @@ class ActorCriticAgent(OffPolicyAgent):
         self, networks: dict[str, NetworkState], batch: Transition, td_error: tf.Tensor, call: Call
     ) -> tuple[dict[str, NetworkState], tuple[tf.Tensor, ...]]:
         """Returns the networks after a step of the actor up the first critic and one of all targets; its metrics."""
-        actor = networks["actor"]
-        gradient, *metrics = self._actor_gradient(actor.weights, networks["q"].weights, batch, td_error, call)
-        actor = adam(actor, self._clipped(gradient, call), call.inputs["actor_learning_rate"], self._adam)
+        weights = {name: networks[name].weights for name in self.actor_names}
+        gradients, *metrics = self._actor_gradients(weights, networks["q"].weights, batch, td_error, call)
         moved = {name: polyak(networks[name], call.inputs["tau"]) for name in self.critic_names}
-        return moved | {"actor": polyak(actor, call.inputs["actor_tau"])}, tuple(metrics)
+        for name, gradient in gradients.items():
+            actor = adam(networks[name], self._clipped(gradient, call), call.inputs["actor_learning_rate"], self._adam)
+            moved[name] = polyak(actor, call.inputs["actor_tau"])
+        return moved, tuple(metrics)
 
     def _count(self, networks: dict[str, NetworkState]) -> tuple[tf.Tensor, dict[str, NetworkState]]:
         """Returns whether the actor is due after the critics' update, and the networks; large counts start again.
@@ -264,15 +244,14 @@ class ActorCriticAgent(OffPolicyAgent):
 
     def target_values(self, state: TrainState, batch: Transition, call: Call) -> tf.Tensor:
         """Returns min_i Q′_i(s′, μ′(s′)), float32 [n, values], with noise on μ′(s′) if there is any."""
-        output = self.networks["actor"](state.networks["actor"].target, batch.s2)
+        output = self.outputs(self._called({name: state.networks[name].target for name in self.actor_names}), batch.s2)
         if self.target_policy_noise:
             # From another seed than what else an update draws.
-            noise = self.target_policy_noise * tf.random.stateless_normal(output.shape, call.seed + [SEEDS, 0])
+            noise = self.target_policy_noise * tf.random.stateless_normal(output.shape, tf.add(call.seed, [SEEDS, 0]))
             noise = tf.clip_by_value(noise, -self.target_noise_clip, self.target_noise_clip)
             output = tf.clip_by_value(output + noise, -1.0, 1.0)
-        first, *others = (
-            self.networks[name](state.networks[name].target, batch.s2, output) for name in self.critic_names
-        )
+        critics = self._called({name: state.networks[name].target for name in self.critic_names})
+        first, *others = (self.values(critic, batch.s2, output) for critic in critics.values())
         return tf.reduce_min([first, *others], 0) if others else first
 
     def _clipped(self, gradient: tf.Tensor, call: Call) -> tf.Tensor:
@@ -288,13 +267,17 @@ class ActorCriticAgent(OffPolicyAgent):
             loss = tf.reduce_mean(losses)
         return tape.gradient(loss, weights), losses, td_error, prediction
 
-    def _actor_gradient(
-        self, weights: tf.Tensor, q_weights: tf.Tensor, batch: Transition, td_error: tf.Tensor, call: Call
-    ) -> tuple[tf.Tensor, ...]:
-        """Returns the gradient of the actor's loss, after the strategy, and what is logged of it, each [n]."""
+    def _called(self, weights: Mapping[str, tf.Tensor]) -> dict[str, Callable[..., tf.Tensor]]:
+        """Returns the networks of these names with these weights, as functions of tensors."""
+        return {name: partial(self.networks[name], flat) for name, flat in weights.items()}
+
+    def _actor_gradients(
+        self, weights: dict[str, tf.Tensor], q_weights: tf.Tensor, batch: Transition, td_error: tf.Tensor, call: Call
+    ) -> tuple[Any, ...]:
+        """Returns the gradients of the actors' losses, after the strategy, and what is logged of them, each [n]."""
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            output = self.networks["actor"](weights, batch.s)
+            output = self.outputs(self._called(weights), batch.s)
         with tf.GradientTape() as output_tape:
             output_tape.watch(output)
             objectives = self.objective(q_weights, output, batch, call)
@@ -302,15 +285,15 @@ class ActorCriticAgent(OffPolicyAgent):
         ascent = output_tape.gradient(objective, output, unconnected_gradients="zero")
         # Made here, the bounds are constants of the compiled update and not its arguments, which cost time.
         high, mask = tf.ones(output.shape[1]), tf.constant(self.output_mask())
-        context = strategies.StrategyContext(output, -high, high, td_error, batch.k, mask)
+        context = strategies.StrategyContext(output, -high, high, td_error, self.taken(batch), mask)
         changed = strategies.get(self.strategy)(ascent, context)
         if changed.shape != ascent.shape:
             raise ValueError(f"strategy must return a gradient of shape {ascent.shape}, it returned {changed.shape}")
-        gradient = tape.gradient(output, weights, -changed, unconnected_gradients="zero")
-        return gradient, -objectives, fractions(changed != ascent), fractions(tf.abs(output) >= 1.0)
+        gradients = tape.gradient(output, weights, -changed, unconnected_gradients="zero")
+        return gradients, -objectives, fractions(changed != ascent), fractions(tf.abs(output) >= 1.0)
 
     def metric_means(self, means: Mapping[str, float]) -> dict[str, float]:
-        """Returns the metrics' means to be logged: the actor's over those updates in which it moved, if there are any."""
+        """Returns the metrics' means to be logged: the actor's over the updates in which it moved, if there are any."""
         logged = super().metric_means(means)
         if (moved := logged.pop("actor_updates", 1.0)) < 1.0:
             for name in self.actor_metrics:
@@ -319,7 +302,7 @@ class ActorCriticAgent(OffPolicyAgent):
         return logged
 
     def _note_metrics(self, metrics: list[tuple[int, Any]]) -> None:
-        """Takes note of what a round's updates gave, beside those before it as far as the actor may have moved in them."""
+        """Takes note of what a round's updates gave, and of so many before it that the actor has moved in one."""
         if self.policy_delay > 1:
             noted = sum(updates for updates, _ in metrics)
             for updates, means in reversed(self._metrics):
@@ -355,7 +338,7 @@ class ActorCriticAgent(OffPolicyAgent):
         if not normalize_images and features_extractor is None and features.POLICIES[self.policy] is not None:
             arguments["normalized_image"] = True
         if layer_norm and not any(map(len, arch.values())):
-            raise ValueError(f"layer_norm=True normalises in hidden layers, but there are none: net_arch is {net_arch!r}")
+            raise ValueError(f"layer_norm=True normalises in hidden layers, and there are none: net_arch={net_arch!r}")
         if dueling and self.why_not_dueling:
             raise ValueError(f"dueling=True is not for {type(self).__name__}: {self.why_not_dueling}")
         make_extractor = features.make(features_extractor, self.policy, self.observation_transform, arguments)
@@ -364,7 +347,8 @@ class ActorCriticAgent(OffPolicyAgent):
             own |= {"net_arch": own_arch, "activation_fn": activation_fn, "output_initializer": output_initializer}
             return FlatNetwork(which(**own, layer_norm=layer_norm, features_extractor=make_extractor()))
 
-        actor = make(self.make_actor, arch["pi"], actor_output_initializer)
+        first, *others = self.actor_names
+        actors = {first: make(self.make_actor, arch["pi"], actor_output_initializer)}
         own = {"dueling": True} if dueling else {}
         critics = {name: make(self.make_critic, arch["qf"], q_output_initializer, **own) for name in self.critic_names}
         if self.n_critics > 1 and np.array_equal(critics["q"].initial(), critics["q2"].initial()):
@@ -372,9 +356,12 @@ class ActorCriticAgent(OffPolicyAgent):
                 f"n_critics={self.n_critics} critics must not start alike, for they would stay alike: "
                 f"q_output_initializer {q_output_initializer!r} must be random, and without a seed"
             )
-        return critics | {"actor": actor}
+        for name in others:  # start elsewhere, for those that start alike climb to the same place
+            elsewhere = keras.initializers.RandomUniform(-1.0, 1.0)  # one of them always gives the same numbers
+            actors[name] = make(self.make_actor, arch["pi"], actor_output_initializer, bias_initializer=elsewhere)
+        return critics | actors
 
 
-def _numbered(name: str, n: int) -> list[str]:
+def numbered(name: str, n: int) -> list[str]:
     """Returns the names of n networks of one kind: the first has the name itself."""
     return [name, *(f"{name}{i}" for i in range(2, n + 1))]

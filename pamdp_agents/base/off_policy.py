@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 
@@ -104,6 +104,9 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
     def update(self, state: TrainState, batch: Transition, call: Call) -> Result:
         """Returns the state after one update, a pure function."""
 
+    of_parameters: ClassVar[tuple[str, ...]] = ()
+    """Those of a decision's extras that say where its parameters are from, see `EpsilonGreedy`."""
+
     @property
     def update_metrics(self) -> tuple[str, ...]:
         """Names of what an update returns for the log."""
@@ -130,7 +133,7 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
         rule = UpdateRule(self.update, self.row.unpack, self.row.size, self.update_metrics, self._inputs)
         self.learner = Learner(self.networks, {"update": rule}, device=self._tf_device)
         self.acting = GreedyPolicy(self.act, self.networks, self.learner, n_observations)
-        self.explorer = EpsilonGreedy(space.mask, self.draw)
+        self.explorer = EpsilonGreedy(space.mask, self.draw, self.of_parameters)
         self.explorer.make_noises(self.noise, 1)
         self.replay_buffer = ReplayBuffer(
             self.buffer_size,

@@ -84,9 +84,9 @@ def _archs(policy_kwargs: Mapping[str, Any]) -> list[list[int]]:
 
 
 def _numbers_of_networks(*mappings: Mapping[str, Any]) -> Iterator[int]:
-    """Returns how many critics are asked for, wherever that stands."""
+    """Returns how many critics and actors are asked for, wherever that stands."""
     for given in mappings:
-        yield from (given[name] for name in ("n_critics",) if isinstance(given.get(name), int))
+        yield from (given[name] for name in ("n_critics", "n_policies") if isinstance(given.get(name), int))
 
 
 def _layers_size(arch: list[int]) -> int:

@@ -94,7 +94,7 @@ def normalized_in_numpy(h: Array, gamma: Array, beta: Array) -> Array:
     return h
 
 
-def hidden_in_numpy(h: Array, weights: Sequence[Array], activation: Callable[[Array], Array], layer_norm: bool) -> Array:
+def hidden_in_numpy(h: Array, weights: Sequence[Array], activation: Callable, layer_norm: bool) -> Array:
     """Returns what hidden layers make of h in NumPy, given their weights one layer after the other."""
     size = 4 if layer_norm else 2
     for i in range(0, len(weights), size):

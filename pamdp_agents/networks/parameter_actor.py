@@ -32,6 +32,7 @@ class ParameterActor(NumPyModel):
             same with and without.
         features_extractor: What the Dense layers get in place of the observation; the passthrough still gets that.
         layer_norm: Normalise in the hidden layers.
+        bias_initializer: Initialiser of the output layer's bias.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class ParameterActor(NumPyModel):
         squash: bool = False,
         features_extractor: FeaturesExtractor | None = None,
         layer_norm: bool = False,
+        bias_initializer: Initializer = "zeros",
     ):
         activation = get_activation(activation_fn)
         super().__init__("actor", activation, features_extractor if n_parameters else None)
@@ -53,7 +55,12 @@ class ParameterActor(NumPyModel):
         if n_parameters:
             output_initializer = output_initializer or keras.initializers.RandomNormal(stddev=1e-4)
             self.hidden = hidden_layers(net_arch, activation, layer_norm)
-            self.out = OutputLayer(n_parameters, kernel_initializer=get_initializer(output_initializer), name="output")
+            self.out = OutputLayer(
+                n_parameters,
+                kernel_initializer=get_initializer(output_initializer),
+                bias_initializer=get_initializer(bias_initializer),
+                name="output",
+            )
         self(tf.zeros((1, n_observations)))
 
     def call(self, observation: tf.Tensor) -> tf.Tensor:

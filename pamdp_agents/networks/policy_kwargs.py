@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -36,7 +36,7 @@ def read_policy_kwargs(policy_kwargs: Any) -> dict[str, Any]:
     """
     given = check_mapping("policy_kwargs", {} if policy_kwargs is None else policy_kwargs)
     given = drop_neutral(given, NEUTRAL, "policy_kwargs")
-    readers = {
+    readers: dict[str, Callable[[Any], Any]] = {
         "net_arch": _read_net_arch,
         **{name: partial(check_bool, name) for name in ("normalize_images", "layer_norm", "dueling")},
         "optimizer_class": _read_optimizer_class,

@@ -13,9 +13,10 @@ SIZES = (2, 0, 1)
 OWNER = np.repeat(np.arange(3), SIZES)
 
 
-def make(q_class, net_arch=(7, 6), **arguments):
+def make(q_class, net_arch=(7, 6)):
     """A network whose weights, biases too, are all different."""
-    network = FlatNetwork(q_class(5, np.repeat(np.eye(3, dtype=bool), SIZES, axis=1), net_arch, dueling=True, **arguments))
+    mask = np.repeat(np.eye(3, dtype=bool), SIZES, axis=1)
+    network = FlatNetwork(q_class(5, mask, net_arch, dueling=True))
     weights = np.random.default_rng(0).normal(0, 0.5, network.size).astype("f")
     return network, weights
 
@@ -72,7 +73,7 @@ def test_with_passes_no_value_depends_on_others_parameters():
         tape.watch(x)
         values = network(tf.constant(weights), s, x)
     derivative = tape.batch_jacobian(values, x).numpy()
-    own = OWNER == np.arange(3)[:, None]
+    own = np.arange(3)[:, None] == OWNER
     assert np.all(derivative[:, ~own] == 0)
     assert np.all(np.abs(derivative[:, own]).max(0) > 0)
 
@@ -92,9 +93,7 @@ def test_both_heads_learn_and_are_saved(tmp_path):
     np.testing.assert_allclose(agent.networks["q"](agent.learner.weights()["q"], observations, x), values, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "agent_class, why", [(SPDQN, "share nothing"), (PADDPG, "one value")], ids=["SPDQN", "PADDPG"]
-)
+@pytest.mark.parametrize("agent_class, why", [(SPDQN, "share nothing"), (PADDPG, "one value")], ids=["SPDQN", "PADDPG"])
 def test_agents_that_cannot_duel_say_why(agent_class, why):
     with pytest.raises(ValueError, match=f"dueling=True is not for {agent_class.__name__}: .*{why}"):
         agent_class("MlpPolicy", Target(), policy_kwargs={"dueling": True})
