@@ -103,11 +103,12 @@ class PDQN(ActorCriticAgent):
         return tf.concat([q(observations, x) for x in tf.split(outputs, self.n_policies, 1)], 1)
 
     def act(self, networks: Networks, observations: Any) -> Decision:
-        """Returns the action of the highest value, with the actor's parameters and, if there are several, its number."""
+        """Returns the action of the highest value, with the actor's parameters; of several, its number."""
+        if self.n_policies == 1:
+            x = networks["actor"](observations)
+            return Decision(best(networks["q"](observations, x)), x, {})
         x = self.outputs(networks, observations)
         chosen = best(self.values(networks["q"], observations, x))
-        if self.n_policies == 1:
-            return Decision(chosen, x, {})
         policy, k = chosen // self.parameterized_space.n, chosen % self.parameterized_space.n
         shape = (-1, self.n_policies, self.parameterized_space.parameter_size)
         if isinstance(x, np.ndarray):

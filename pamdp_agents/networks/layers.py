@@ -96,11 +96,9 @@ def normalized_in_numpy(h: Array, gamma: Array, beta: Array) -> Array:
 
 def hidden_in_numpy(h: Array, weights: Sequence[Array], activation: Callable, layer_norm: bool) -> Array:
     """Returns what hidden layers make of h in NumPy, given their weights one layer after the other."""
-    size = 4 if layer_norm else 2
-    for i in range(0, len(weights), size):
-        kernel, bias, *norm = weights[i : i + size]
-        h = dense(h, kernel, bias)
-        h = activation(normalized_in_numpy(h, *norm) if norm else h)
+    for i in range(0, len(weights), 4 if layer_norm else 2):
+        h = dense(h, weights[i], weights[i + 1])
+        h = activation(normalized_in_numpy(h, weights[i + 2], weights[i + 3]) if layer_norm else h)
     return h
 
 

@@ -100,8 +100,9 @@ class JointQ(NumPyModel):
 
     def _split(self, weights: Sequence[Array]) -> tuple[Sequence[Array], tuple[Array, Array]]:
         """Returns the hidden layers' weights, and the kernel and the bias that make values of the last one."""
-        n_hidden = len(weights) - 2 * len(self.heads)
-        return weights[:n_hidden], _joined(weights[n_hidden:])
+        if self.dueling:
+            return weights[:-4], _joined(weights[-4:])
+        return weights[:-2], (weights[-2], weights[-1])
 
 
 class MultiPassQ(JointQ):

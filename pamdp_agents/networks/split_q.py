@@ -19,7 +19,7 @@ from pamdp_agents.networks import layers
 from pamdp_agents.networks.activations import Array, get_activation
 from pamdp_agents.networks.features import FeaturesExtractor
 from pamdp_agents.networks.initializers import UNIFORM_FAN_IN, Initializer, get_initializer
-from pamdp_agents.networks.layers import check_net_arch, dense, hidden_in_numpy, norm_weights, normalized
+from pamdp_agents.networks.layers import check_net_arch, dense, norm_weights, normalized, normalized_in_numpy
 from pamdp_agents.networks.models import NumPyModel
 from pamdp_agents.networks.owners import Owners
 from pamdp_agents.networks.q_networks import values_of
@@ -157,9 +157,12 @@ class SplitQ(NumPyModel):
         else:
             for k, (end, size) in enumerate(zip(itertools.accumulate(owners.sizes), owners.sizes, strict=True)):
                 h[k, :, n : n + size] = x[:, end - size : end]
-        *hidden, kernel, bias = (each if each.ndim == 3 else each[:, None] for each in weights)
-        h = hidden_in_numpy(h, hidden, activation, self.layer_norm)
-        return dense(h, kernel, bias)[:, :, 0].T
+        for i in range(0, len(weights) - 2, 4 if self.layer_norm else 2):
+            h = dense(h, weights[i], weights[i + 1][:, None])
+            if self.layer_norm:
+                h = normalized_in_numpy(h, weights[i + 2][:, None], weights[i + 3][:, None])
+            h = activation(h)
+        return dense(h, weights[-2], weights[-1][:, None])[:, :, 0].T
 
 
 def _product(own_x: tf.Tensor, own_kernel: tf.Tensor) -> tf.Tensor:

@@ -26,7 +26,7 @@ def set_linear(agent, name, kernel, bias):
 
 
 def set_case(agent):
-    """Q_0 = x_0 and Q_1 = −2·x_1; actors give (0.5, 0.1) and (0.2, −0.4), whose values are (0.5, −0.2) and (0.2, 0.8)."""
+    """Q_0 = x_0 and Q_1 = −2·x_1; actors give (0.5, 0.1) and (0.2, −0.4): values (0.5, −0.2), (0.2, 0.8)."""
     set_linear(agent, "actor", np.zeros((1, 2)), [0.5, 0.1])
     set_linear(agent, "actor2", np.zeros((1, 2)), [0.2, -0.4])
     set_linear(agent, "q", [[0, 0], [1, 0], [0, -2]], [0.0, 0.0])
@@ -124,7 +124,7 @@ def test_actors_share_nothing_and_start_apart():
 
 @pytest.mark.parametrize("noise", ["uniform", "gaussian"])
 def test_the_actor_that_acted_is_stored(noise):
-    """Random actions' actors are drawn where their parameters are; else it is the one whose parameters get the noise."""
+    """Random actions' actors are drawn where their parameters are; else it is the one whose parameters get noise."""
     agent = make(env=Target(), learning_starts=1000, action_noise=noise)
     n = agent.parameterized_space.parameter_size
     set_linear(agent, "actor", np.zeros((2, n)), np.full(n, -0.5))

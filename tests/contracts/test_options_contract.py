@@ -19,7 +19,7 @@ OPTIONS = {
 THOROUGH = {
     "PDQN": (
         PDQN,
-        {"n_policies": 3, "strategy": "sign_reversal", "action_noise": "gaussian", "policy_kwargs": DUELING},
+        {"n_policies": 3, "strategy": "sign_reversal", "action_noise": "gaussian"},
     ),
     "SPDQN": (SPDQN, TD3 | {"n_policies": 2, "policy_kwargs": NORM}),
     "vector": (PDQN, TD3 | {"n_policies": 2, "train_freq": 2, "gradient_steps": -1}),

@@ -178,13 +178,16 @@ def test_a_file_that_would_take_much_memory_is_refused_before_it_does(make):
         lambda data: data["settings"]["policy_kwargs"].update(
             features_extractor={"class_name": "Dense", "config": {"units": 10**9}}
         ),
+        lambda data: data["settings"].update(n_critics=10**9),
+        lambda data: data["settings"].update(n_policies=10**9),
+        lambda data: data["settings"].pop("n_critics") and data["settings"]["policy_kwargs"].update(n_critics=10**9),
         lambda data: data.update(
             observation_space={"type": "Box", "shape": [30_000_000], "dtype": "float32", "low": 0.0, "high": 1.0}
         ),
         lambda data: data.update(observation_space={"type": "Discrete", "n": 10**8, "start": 0, "dtype": "int64"}),
         lambda data: data.update(action_space={"type": "Discrete", "n": 50_000, "start": 0, "dtype": "int64"}),
     ],
-    ids=["wide", "deep", "extractor", "box", "discrete", "actions"],
+    ids=["wide", "deep", "extractor", "critics", "actors", "critics as in SB3", "box", "discrete", "actions"],
 )
 @pytest.mark.parametrize("given", [{}, {"device": "cpu"}, {"gamma": 0.5}], ids=str)
 def test_networks_larger_than_the_weights_in_the_file_are_not_made(members, change, given):
