@@ -334,14 +334,17 @@ class ActorCriticAgent(TD3Settings, OffPolicyAgent):
         dueling: bool = False,
     ) -> dict[str, FlatNetwork]:
         arch = net_arch if isinstance(net_arch, dict) else {"pi": net_arch, "qf": net_arch}
-        arguments = dict(features_extractor_kwargs or {})
-        if not normalize_images and features_extractor is None and features.POLICIES[self.policy] is not None:
-            arguments["normalized_image"] = True
         if layer_norm and not any(map(len, arch.values())):
             raise ValueError(f"layer_norm=True normalises in hidden layers, and there are none: net_arch={net_arch!r}")
         if dueling and self.why_not_dueling:
             raise ValueError(f"dueling=True is not for {type(self).__name__}: {self.why_not_dueling}")
-        make_extractor = features.make(features_extractor, self.policy, self.observation_transform, arguments)
+        make_extractor = features.make(
+            features_extractor,
+            self.policy,
+            self.observation_transform,
+            features_extractor_kwargs,
+            normalize_images,
+        )
 
         def make(which: Callable, own_arch: Sequence[int], output_initializer: Any, **own: Any) -> FlatNetwork:
             own |= {"net_arch": own_arch, "activation_fn": activation_fn, "output_initializer": output_initializer}
