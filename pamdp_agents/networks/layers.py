@@ -27,7 +27,7 @@ def check_net_arch(net_arch: Any) -> list[int]:
         raise ValueError(f"net_arch must be a list of positive numbers of units, got {net_arch!r}") from error
 
 
-def hidden_layers(net_arch: Sequence[int], activation: Callable, layer_norm: bool = False) -> list[HiddenLayer]:
+def hidden_layers(net_arch: Sequence[int], activation: Callable, layer_norm: bool = False) -> list[keras.layers.Dense]:
     """Returns the hidden layers, one for each number of units."""
     return [
         HiddenLayer(units, activation, layer_norm, kernel_initializer="he_normal", name=f"hidden_{i}")
