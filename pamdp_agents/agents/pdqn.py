@@ -159,15 +159,11 @@ class PDQN(ActorCriticAgent):
         networks, space = self.acting.networks(), self.parameterized_space
         with np.errstate(all="ignore"):  # np.seterr shall find mistakes; numbers that fade to 0 are none
             x = np.asarray(self.outputs(networks, rows))
-            values = np.asarray(self.values(networks["q"], rows, x)).reshape(len(rows), self.n_policies, -1)
-        x, best_policies = x.reshape(len(rows), self.n_policies, -1), values.argmax(1)
-        values = values.max(1)
-        taken = [
-            space.decompose_batch(
-                space.to_env_batch(np.full(len(rows), k), x[np.arange(len(rows)), best_policies[:, k]])
-            )[1]
-            for k in range(space.n)
-        ]
+            values = np.asarray(self.values(networks["q"], rows, x))
+        n = len(rows)
+        x, values = x.reshape(n, self.n_policies, space.parameter_size), values.reshape(n, self.n_policies, space.n)
+        of_best, values = x[np.arange(n)[:, None], values.argmax(1)], values.max(1)
+        taken = [space.decompose_batch(space.to_env_batch(np.full(n, k), of_best[:, k]))[1] for k in range(space.n)]
         parameters = [all_of[:, space.mask[k]] for k, all_of in enumerate(taken)]
         if batched:
             return ActionValues(values, parameters)

@@ -228,7 +228,7 @@ class ActorCriticAgent(TD3Settings, OffPolicyAgent):
         for name, gradient in gradients.items():
             actor = adam(networks[name], self._clipped(gradient, call), call.inputs["actor_learning_rate"], self._adam)
             moved[name] = polyak(actor, call.inputs["actor_tau"])
-        return moved, tuple(metrics)
+        return networks | moved, tuple(metrics)
 
     def _count(self, networks: dict[str, NetworkState]) -> tuple[tf.Tensor, dict[str, NetworkState]]:
         """Returns whether the actor is due after the critics' update, and the networks; large counts start again.
@@ -348,7 +348,8 @@ class ActorCriticAgent(TD3Settings, OffPolicyAgent):
 
         def make(which: Callable, own_arch: Sequence[int], output_initializer: Any, **own: Any) -> FlatNetwork:
             own |= {"net_arch": own_arch, "activation_fn": activation_fn, "output_initializer": output_initializer}
-            return FlatNetwork(which(**own, layer_norm=layer_norm, features_extractor=make_extractor()))
+            own |= {"layer_norm": True} if layer_norm else {}  # so that networks without any need not know of it
+            return FlatNetwork(which(**own, features_extractor=make_extractor()))
 
         first, *others = self.actor_names
         actors = {first: make(self.make_actor, arch["pi"], actor_output_initializer)}
