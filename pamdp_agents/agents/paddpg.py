@@ -38,6 +38,8 @@ class PADDPG(ActorCriticAgent):
         Hausknecht & Stone 2016, "Deep Reinforcement Learning in Parameterized Action Space" (arXiv 1511.04143).
     """
 
+    why_not_dueling = "its critic gives one value, not one for each action"
+
     def make_actor(self, **arguments: Any) -> ParameterActor:
         """Returns the actor, whose outputs are K scores and P parameters; `passthrough` is of the parameters."""
         space, n_observations = self.parameterized_space, self.observation_transform.size
@@ -77,9 +79,8 @@ class PADDPG(ActorCriticAgent):
         return Decision(scores.argmax(1), None, {"scores": scores})
 
     def target(self, state: TrainState, batch: Transition, call: Call) -> tf.Tensor:
-        """Returns y = r + γ(1 − terminated)·Q'(s', μ'(s'))."""
-        output = self.networks["actor"](state.networks["actor"].target, batch.s2)
-        value = self.networks["q"](state.networks["q"].target, batch.s2, output)[:, 0]
+        """Returns y = r + γ(1 − terminated)·min_i Q'_i(s', μ'(s'))."""
+        value = self.target_values(state, batch, call)[:, 0]
         return batch.r + call.inputs["gamma"] * batch.discount * value
 
     def predict_value(self, q_weights: tf.Tensor, batch: Transition) -> tf.Tensor:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -86,6 +87,18 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
     def update(self, state: TrainState, batch: Transition, call: Call) -> Result:
         """Returns the state after one update, a pure function."""
 
+    of_parameters: ClassVar[tuple[str, ...]] = ()
+    """Those of a decision's extras that say where its parameters are from, see `EpsilonGreedy`."""
+
+    @property
+    def update_metrics(self) -> tuple[str, ...]:
+        """Names of what an update returns for the log."""
+        return self.metric_names
+
+    def metric_means(self, means: Mapping[str, float]) -> dict[str, float]:
+        """Returns the metrics' means to be logged, given those of all that the updates returned."""
+        return dict(means)
+
     def draw(self, rng: np.random.Generator, n: int) -> Decision:
         """Draws n random decisions; their parameters are the noise's business and not used."""
         return Decision(rng.integers(self.parameterized_space.n, size=n), None, {})
@@ -97,10 +110,10 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
         self.make_replay_buffer()
         self._inputs = tuple(name for name, each in self.declared_settings.items() if each.change == "input")
         row, prioritized = self.drawn_row, self.is_prioritized
-        rule = UpdateRule(self.update, row.unpack, row.size, self.metric_names, self._inputs, prioritized)
+        rule = UpdateRule(self.update, row.unpack, row.size, self.update_metrics, self._inputs, prioritized)
         self.learner = Learner(self.networks, {"update": rule}, device=self._tf_device)
         self.acting = GreedyPolicy(self.act, self.networks, self.learner, n_observations)
-        self.explorer = EpsilonGreedy(space.mask, self.draw)
+        self.explorer = EpsilonGreedy(space.mask, self.draw, self.of_parameters)
         self.explorer.make_noises(self.noise, 1)
 
     def explore_apart(self, observations: np.ndarray) -> Decision:
@@ -256,8 +269,8 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
             updates, metrics = zip(*self._metrics, strict=True)
             means = np.average([np.asarray(each) for each in metrics], axis=0, weights=updates)
             inputs = self.current_inputs()
-            rates = [(name, inputs[name]) for name in self.rate_names]
-            for name, value in [*zip(self.metric_names, means, strict=True), *rates]:
+            logged = self.metric_means(dict(zip(self.update_metrics, means, strict=True)))
+            for name, value in (logged | {name: inputs[name] for name in self.rate_names}).items():
                 logger.record(f"train/{name}", float(value))
             logger.record("train/n_updates", self.progress.n_updates, exclude="tensorboard")
 

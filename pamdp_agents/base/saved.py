@@ -255,7 +255,8 @@ class Saved(EnvironmentBound):
         policy_kwargs = agent.policy_kwargs or {}
         check_space_sizes(archive, agent.policy, policy_kwargs)
         observation_space, action_space = read_spaces(archive)
-        check_network_sizes(archive, agent.policy, policy_kwargs, observation_space)
+        numbers = {kind: agent.settings().get(name, 1) for kind, name in (("pi", "n_policies"), ("qf", "n_critics"))}
+        check_network_sizes(archive, agent.policy, policy_kwargs, observation_space, numbers)
         agent.set_up(observation_space, action_space)
         agent.set_parameters(group_by_network(archive.arrays))
         agent.restore_progress(archive.data["progress"])

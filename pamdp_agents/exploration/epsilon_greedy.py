@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,13 +22,20 @@ class EpsilonGreedy:
     Args:
         mask: Which parameters belong to which discrete action, bool [K, P].
         draw: Draws n random decisions, given a generator and n; their `x` is not used.
+        of_parameters: Those of a decision's extras that say where its parameters are from: they stay where noise is
+            added to these, even if the discrete action is random.
 
     Attributes:
         noises: Noise of each environment: the first is the agent's, the others are copies of it.
     """
 
-    def __init__(self, mask: np.ndarray, draw: Callable[[np.random.Generator, int], Decision]) -> None:
-        self._mask, self._draw = mask, draw
+    def __init__(
+        self,
+        mask: np.ndarray,
+        draw: Callable[[np.random.Generator, int], Decision],
+        of_parameters: Collection[str] = (),
+    ) -> None:
+        self._mask, self._draw, self._of_parameters = mask, draw, of_parameters
         self.noises: list[ParameterNoise] = []
         self._config: dict[str, Any] = {}  # the agent's noise's, of which the others are copies
 
@@ -138,7 +145,9 @@ class EpsilonGreedy:
             if n_random:
                 drawn = self._draw(rng, n_random)
                 k = _replaced(k, random, drawn.k)
-                extras = {name: _replaced(values, random, drawn.extras[name]) for name, values in extras.items()}
+                stay = () if noises[0].replaces else self._of_parameters
+                replaced = {n: _replaced(extras[n], random, drawn.extras[n]) for n in extras if n not in stay}
+                extras = {**extras, **replaced}
         for i, noise in enumerate(noises):
             if not noise.replaces:
                 x[i] += self._mask[k[i]] * noise.sample(rng, x.shape[1])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import keras
@@ -16,7 +17,7 @@ from pamdp_agents.networks.layers import check_net_arch
 
 NEUTRAL: dict[str, tuple[Any, str]] = {
     "share_features_extractor": (False, "the actor and the critic have a features extractor each"),
-    "n_critics": (1, "these agents have one critic"),
+    "n_critics": (1, "it is an argument of the agent's own, if it can have several"),
     "features_extractor_class": (
         None,
         'give a Keras model instead of a class: policy_kwargs={"features_extractor": model}, such as '
@@ -35,9 +36,9 @@ def read_policy_kwargs(policy_kwargs: Any) -> dict[str, Any]:
     """
     given = check_mapping("policy_kwargs", {} if policy_kwargs is None else policy_kwargs)
     given = drop_neutral(given, NEUTRAL, "policy_kwargs")
-    readers = {
+    readers: dict[str, Callable[[Any], Any]] = {
         "net_arch": _read_net_arch,
-        "normalize_images": lambda value: check_bool("normalize_images", value),
+        **{name: partial(check_bool, name) for name in ("normalize_images", "layer_norm", "dueling")},
         "optimizer_class": _read_optimizer_class,
         "optimizer_kwargs": lambda value: Adam.read(value)._asdict(),
         "features_extractor_kwargs": lambda value: check_mapping("features_extractor_kwargs", value),

@@ -231,6 +231,13 @@ LARGE = {
     "large image": images("CnnPolicy", box(2000, 2000, 1, dtype="uint8", high=255)),
     "combined": images("MultiInputPolicy", {"type": "Dict", "spaces": [["a", IMAGE]]}, cnn_output_dim=10**6),
     "many images": images("MultiInputPolicy", {"type": "Tuple", "spaces": [IMAGE] * 300}),
+    "critics": lambda data: data["settings"].update(n_critics=10**9),
+    "critics as in SB3": lambda data: (data["settings"].pop("n_critics"), kwargs(n_critics=10**9)(data)),
+    "actors": lambda data: data["settings"].update(n_policies=10**9),
+    "several critics": lambda data: (
+        data["settings"].update(n_critics=16),
+        kwargs(net_arch={"pi": [4], "qf": [9, 9]})(data),
+    ),
     "box": lambda data: data.update(observation_space=box(30_000_000)),
     "box below the largest image": lambda data: data.update(observation_space=box(1_000_000)),
     "discrete": lambda data: data.update(observation_space=discrete(10**8)),

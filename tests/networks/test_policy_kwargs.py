@@ -67,7 +67,6 @@ def test_values_that_say_nothing_are_taken():
     ("given", "names"),
     [
         ({"share_features_extractor": True}, "share_features_extractor .*True"),
-        ({"n_critics": 2}, "n_critics .*2"),
         ({"features_extractor_class": keras.Model}, "features_extractor_class .*features_extractor.: model"),
         ({"features_extractor_kwargs": {"features_dim": 8}}, "features_extractor_kwargs for MlpPolicy .*features_dim"),
         ({"optimizer_class": keras.optimizers.SGD}, "optimizer_class must be Adam .*SGD"),
