@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pamdp_agents.base.actor_critic import ActorCriticAgent
-from pamdp_agents.base.policy import Networks, best
+from pamdp_agents.base.policy import Networks, best, where_allowed
 from pamdp_agents.base.settings import choice, flag, setting
 from pamdp_agents.experience.transition import Decision, Transition
 from pamdp_agents.learning.train_state import Call, TrainState
@@ -72,10 +72,10 @@ class PDQN(ActorCriticAgent):
         """Returns the Q-network, which is also called for the values of given actions only."""
         return JointQ(self.observation_transform.size, self.parameterized_space.mask, **arguments)
 
-    def act(self, networks: Networks, observations: Any) -> Decision:
-        """Returns the action of the highest value, with the actor's parameters."""
+    def act(self, networks: Networks, observations: Any, masks: Any = None) -> Decision:
+        """Returns the allowed action of the highest value, with the actor's parameters."""
         x = networks["actor"](observations)
-        return Decision(best(networks["q"](observations, x)), x, {})
+        return Decision(best(networks["q"](observations, x), masks), x, {})
 
     def q_values(self, observation: Any) -> ActionValues:
         """Returns the value of every discrete action with the actor's parameters, and these parameters.
@@ -105,13 +105,13 @@ class PDQN(ActorCriticAgent):
     def target(self, state: TrainState, batch: Transition, call: Call) -> tf.Tensor:
         """Returns y = r + γ(1 − terminated)·max_k Q'(s', μ'(s'))_k."""
         q, actor = self.networks["q"], self.networks["actor"]
-        q_state, actor_state = state.networks["q"], state.networks["actor"]
+        q_state, actor_state, masks = state.networks["q"], state.networks["actor"], self.next_masks(batch)
         q_next = q(q_state.target, batch.s2, actor(actor_state.target, batch.s2))
         if self.double_q:
             online = q(q_state.weights, batch.s2, actor(actor_state.weights, batch.s2))
-            value = values_of(q_next, best(online))
+            value = values_of(q_next, best(online, masks))
         else:
-            value = tf.reduce_max(q_next, 1)
+            value = tf.reduce_max(where_allowed(q_next, masks, -np.inf), 1)
         return batch.r + call.inputs["gamma"] * batch.discount * value
 
     def predict_value(self, q_weights: tf.Tensor, batch: Transition) -> tf.Tensor:

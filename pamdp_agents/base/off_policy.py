@@ -12,7 +12,7 @@ import numpy as np
 from pamdp_agents import schedules
 from pamdp_agents.base.agent import Agent
 from pamdp_agents.base.exploration_settings import ExplorationSettings
-from pamdp_agents.base.policy import GreedyPolicy, Networks
+from pamdp_agents.base.policy import GreedyPolicy, Networks, best
 from pamdp_agents.base.replay_settings import ReplaySettings, as_round, check_n_envs
 from pamdp_agents.base.settings import number, setting
 from pamdp_agents.checks import check_range
@@ -20,7 +20,7 @@ from pamdp_agents.environments.adapter import Environment
 from pamdp_agents.environments.canonical import Step
 from pamdp_agents.experience.replay import ReplayBuffer
 from pamdp_agents.experience.ring import select
-from pamdp_agents.experience.transition import Decision, Transition, TransitionLayout
+from pamdp_agents.experience.transition import NEXT_MASK, Decision, Transition, TransitionLayout
 from pamdp_agents.exploration.epsilon_greedy import EpsilonGreedy
 from pamdp_agents.files.archive import SavedFileError, npz_bytes, read_npz
 from pamdp_agents.files.streams import read_content, write_content
@@ -97,8 +97,14 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
         """Returns the algorithm's networks by name."""
 
     @abstractmethod
-    def act(self, networks: Networks, observations: Any) -> Decision:
-        """Returns the best known decisions for scaled observations [n, D]: arrays, or tensors, as they are."""
+    def act(self, networks: Networks, observations: Any, masks: Any) -> Decision:
+        """Returns the best known decisions for scaled observations [n, D]: arrays, or tensors, as they are.
+
+        Args:
+            networks: The networks, as functions.
+            observations: The observations.
+            masks: Which discrete actions are allowed, bool [n, K]; None: all.
+        """
 
     @abstractmethod
     def update(self, state: TrainState, batch: Transition, call: Call) -> Result:
@@ -108,21 +114,35 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
         """Returns the extras of discrete actions that the agent did not decide itself, int [n], by name."""
         return {}
 
-    def draw(self, rng: np.random.Generator, n: int) -> Decision:
-        """Draws n random decisions; their parameters are the noise's business and not used."""
-        return Decision(rng.integers(self.parameterized_space.n, size=n), None, {})
+    def draw(self, rng: np.random.Generator, n: int, masks: np.ndarray | None = None) -> Decision:
+        """Draws n random decisions; their parameters are the noise's business and not used.
+
+        Args:
+            rng: Draws.
+            n: Their number.
+            masks: Which discrete actions are allowed, bool [n, K]; None: all.
+        """
+        if masks is None:
+            return Decision(rng.integers(self.parameterized_space.n, size=n), None, {})
+        return Decision(best(rng.random(masks.shape), masks), None, {})
 
     def build(self) -> None:
         """Makes the networks, the learner, what acts and explores, and the replay buffer."""
         space, n_observations = self.parameterized_space, self.observation_transform.size
         self.networks = self.make_networks()
-        self.row = TransitionLayout(n_observations, space.parameter_size, self.extras())
         self._inputs = tuple(name for name, each in self.declared_settings.items() if each.change == "input")
-        rule = UpdateRule(self.update, self.row.unpack, self.row.size, self.metric_names, self._inputs)
-        self.learner = Learner(self.networks, {"update": rule}, device=self._tf_device)
+        self._make_row()
+        self.learner = Learner(self.networks, {"update": self._update_rule()}, device=self._tf_device)
         self.acting = GreedyPolicy(self.act, self.networks, self.learner, n_observations)
         self.explorer = EpsilonGreedy(space.mask, self.draw)
         self.explorer.make_noises(self.noise, 1)
+
+    def _make_row(self) -> None:
+        """Decides how a transition is packed, and makes the replay buffer."""
+        space, extras = self.parameterized_space, self.extras()
+        if self.masked:
+            extras = extras | {NEXT_MASK: space.n}
+        self.row = TransitionLayout(self.observation_transform.size, space.parameter_size, extras)
         self.replay_buffer = ReplayBuffer(
             self.buffer_size,
             self.row,
@@ -134,15 +154,39 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
             self._predict_rng,
         )
 
+    def _update_rule(self) -> UpdateRule:
+        return UpdateRule(self.update, self.row.unpack, self.row.size, self.metric_names, self._inputs)
+
+    def _begin_with_masks(self) -> None:
+        """Stores from now on which discrete actions are allowed, as the environments have begun to say.
+
+        Raises:
+            ValueError: There are transitions of environments that did not say so.
+        """
+        if len(self.replay_buffer):
+            raise ValueError(
+                f"environment {self.env_name} gives action masks, and the transitions in the replay buffer are of "
+                "environments that gave none: make a new agent, or call replay_buffer.reset() first"
+            )
+        self.masked = True
+        self._make_row()
+        self.replay_buffer.n_envs = self.n_envs
+        self.learner.rules["update"] = self._update_rule()
+        self.learner.forget_compiled()
+
+    def next_masks(self, batch: Transition) -> Any:
+        """Returns which discrete actions are allowed after transitions, tensors: bool [n, K]; None: all."""
+        return batch.extras[NEXT_MASK] > 0.5 if self.masked else None
+
     def set_env(self, env: Environment | str, force_reset: bool = True) -> None:
         """Gives the agent another environment with the same spaces; see `EnvironmentBound.set_env`."""
         super().set_env(env, force_reset)
         self.replay_buffer.n_envs = self.n_envs
 
-    def explore_apart(self, observations: np.ndarray) -> Decision:
-        """Returns exploring decisions for scaled observations, float32 [n, D], without any effect on training."""
+    def explore_apart(self, observations: np.ndarray, masks: np.ndarray | None) -> Decision:
+        """Returns exploring decisions without any effect on training."""
         decide, epsilon, noise = self.acting.decide, self.exploration_rate, self.noise
-        return self.explorer.explore_apart(decide, observations, epsilon, noise, self._predict_rng)
+        return self.explorer.explore_apart(decide, observations, epsilon, noise, self._predict_rng, masks)
 
     @property
     def lr_schedule(self) -> Schedule:
@@ -171,6 +215,8 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
 
     def start_training(self) -> None:
         """Readies the noise of each environment."""
+        if self.environments.action_masks is not None and not self.masked:
+            self._begin_with_masks()
         if not len(self.replay_buffer):  # loaded without, so that nothing can be due
             self.progress.forget_round()
         self.explorer.begin(self.noise, self.environments.episode_lengths)
@@ -181,11 +227,11 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
         assert observations is not None
         self.exploration_rate = self.current_epsilon(self.progress)
         epsilon = 1.0 if self.progress.num_timesteps < self.learning_starts else self.exploration_rate
-        noise, rng = self.noise, self._explore_rng
-        return self.explorer.explore(self._decide_greedily, observations, epsilon, noise, remaining, rng)
+        noise, rng, masks = self.noise, self._explore_rng, self.environments.action_masks
+        return self.explorer.explore(self._decide_greedily, observations, epsilon, noise, remaining, rng, masks)
 
-    def _decide_greedily(self, observations: np.ndarray) -> Decision:
-        return self.environments.decided or self.acting.decide(observations)
+    def _decide_greedily(self, observations: np.ndarray, masks: np.ndarray | None) -> Decision:
+        return self.environments.decided or self.acting.decide(observations, masks)
 
     def observe(self, decision: Decision, step: Step) -> int:
         """Stores what followed a decision; returns the number of environment steps that it was."""
@@ -193,6 +239,9 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
         if self.reward_scale > 1.0:  # the environments have looked at them as they are
             self.environments.check_rewards(step.stored_rewards, self.reward_scale)
         rewards, discount = step.stored_rewards * self.reward_scale, 1.0 - step.terminated
+        if self.masked:
+            everything = np.ones((len(k), self.parameterized_space.n), np.float32)
+            extras = {**extras, NEXT_MASK: everything if step.next_masks is None else step.next_masks}
         transitions = Transition(step.before, k, x, rewards, step.after, discount, extras)
         if not all(step.played.tolist()):  # faster than NumPy's, for a few
             transitions = select(transitions, step.played)
@@ -347,6 +396,8 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
             KeyError: A part is missing.
             ValueError: It is another agent's, or damaged.
         """
+        if NEXT_MASK in state and not self.masked and not len(self.replay_buffer):
+            self._begin_with_masks()
         self.replay_buffer.restore(state, self.parameterized_space.n)
 
     def progress_state(self) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium import spaces
 
-from pamdp_agents.checks import check_integer
+from pamdp_agents.checks import check_integer, check_masks
 from pamdp_agents.experience.ring import OTHER_SPACES, TransitionRing
-from pamdp_agents.experience.transition import Transition, TransitionLayout
+from pamdp_agents.experience.transition import NEXT_MASK, Transition, TransitionLayout
 from pamdp_agents.spaces import ObservationTransform, ParameterizedActionSpace
 
 
@@ -154,7 +154,8 @@ class ReplayBuffer(TransitionRing):
             reward: n rewards, [n]; or one.
             done: Whether the episode ended, bool [n]; or one.
             infos: n infos; or one. Where `"TimeLimit.truncated"` is true in it, a time limit ended the episode and
-                what follows has a value all the same; it may be left out.
+                what follows has a value all the same; it may be left out. `"action_mask"`, bool [K], says which
+                discrete actions are allowed after it, where environments say so; without it, all are.
 
         Raises:
             ValueError: Something does not have n entries, is not of the environment's spaces, or is not finite as
@@ -180,7 +181,10 @@ class ReplayBuffer(TransitionRing):
             ) from error
         rewards = self._read_rewards(reward, n, single)
         ended, timed_out = _read_done(done, n, single), _read_timeouts(infos, n, single)
-        self.store(Transition(before, k, x, rewards, after, 1.0 - (ended & ~timed_out), self._find_extras(k)))
+        extras = self._find_extras(k)
+        if NEXT_MASK in self.layout.extras:
+            extras = {**extras, NEXT_MASK: _read_masks(infos, single, self._actions.n)}
+        self.store(Transition(before, k, x, rewards, after, 1.0 - (ended & ~timed_out), extras))
 
     def extend(
         self,
@@ -330,6 +334,12 @@ def _read_done(given: Any, n: int, single: bool) -> np.ndarray:
     if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
         raise TypeError(f"done must be {n} of True and False (or 1 and 0), got {given!r}")
     return values.astype(bool)
+
+
+def _read_masks(infos: Any, single: bool, n_actions: int) -> np.ndarray:
+    each = [infos] if single and isinstance(infos, Mapping) else infos
+    everything = np.ones(n_actions, bool)
+    return np.stack([check_masks("action_mask", info.get("action_mask", everything), 1, n_actions)[0] for info in each])
 
 
 def _read_timeouts(given: Any, n: int, single: bool) -> np.ndarray:
