@@ -1,17 +1,20 @@
 """Environments that forbid discrete actions: no agent ever takes one that is forbidden, nor values it."""
 
+import json
 import re
 from functools import partial
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+import tensorflow as tf
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from toy_environments import Gates
 
 from pamdp_agents import MPDQN, PADDPG, PDQN, SPDQN, train_together
 from pamdp_agents.agents import AGENTS, agent_class
 from pamdp_agents.evaluation import evaluate_policy
-from tests.support.toy_environments import Gates
+from pamdp_agents.learning.train_state import Call
 
 AGENT_CLASSES = [agent_class(name) for name in AGENTS]
 SMALL = {"policy_kwargs": {"net_arch": [8]}, "batch_size": 8, "buffer_size": 200, "learning_starts": 20, "seed": 0}
@@ -70,7 +73,6 @@ def test_what_is_allowed_after_a_transition_is_stored_with_it(mode):
 
 def test_the_targets_maximum_is_of_allowed_actions():
     agent = PDQN("MlpPolicy", Gates("info"), gamma=0.5, **SMALL).learn(30)
-    agent.set_parameters({name: {k: v for k, v in group.items()} for name, group in agent.get_parameters().items()})
     batch = agent.row.unpack(agent.replay_buffer.rows[:30])
     networks = agent.acting.networks()
     values = networks["q"](batch.s2, networks["actor"](batch.s2))
@@ -86,14 +88,45 @@ def _online_as_target(state):
 
 
 def _target(agent, n):
-    import tensorflow as tf
-
-    from pamdp_agents.learning.train_state import Call
-
     batch = agent.row.unpack(tf.constant(agent.replay_buffer.rows[:n]))
     state = agent.learner.unload()
     state = state._replace(networks=tf.nest.map_structure(tf.constant, state.networks))
     return agent.target(state, batch, Call(agent.current_inputs(), tf.constant([0, 0]))).numpy()
+
+
+@pytest.mark.parametrize("where", ["method", "info"])
+def test_environments_in_other_processes_forbid_actions(where):
+    envs = AsyncVectorEnv([partial(Gates, where)] * 2)
+    agent = PDQN("MlpPolicy", envs, **SMALL | EXPLORING).learn(60)
+    assert agent.masked and agent.num_timesteps == 60
+    envs.close()
+
+
+def test_a_vector_environment_of_ones_own_gives_all_masks_at_once():
+    class Own(gym.vector.VectorWrapper):
+        """Hides what it is made of."""
+
+        @property
+        def unwrapped(self):
+            return self
+
+        def action_masks(self):
+            return np.stack(self.env.call("action_masks"))
+
+    agent = PDQN("MlpPolicy", Own(vector(AutoresetMode.NEXT_STEP)), **SMALL | EXPLORING).learn(60)
+    assert agent.masked
+
+
+def test_an_exported_policy_takes_masks(tmp_path):
+    agent = PDQN("MlpPolicy", Gates(), **SMALL).learn(30)
+    agent.export(tmp_path / "policy")
+    policy = tf.saved_model.load(str(tmp_path / "policy"))
+    observations, masks = np.random.default_rng(0).random((20, 3)).astype("f"), np.eye(3, dtype=bool)[[0, 1, 2, 1] * 5]
+    outputs = policy.policy(observations, masks)
+    np.testing.assert_array_equal(outputs["action"], masks.argmax(1))
+    everything = policy.policy(observations, np.ones_like(masks))["action"].numpy()
+    assert [k for k, _ in agent.predict(observations, deterministic=True)[0]] == everything.tolist()
+    assert json.loads((tmp_path / "policy/assets.extra/policy.json").read_text())["action_masks"] == "action_masks"
 
 
 def test_masks_cost_nothing_where_there_are_none():
