@@ -10,6 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 LARGEST_SEED = 2**32 - 1
 """What NumPy's and Keras's global generators take."""
 LARGEST_COUNT = 2**53
@@ -172,3 +175,25 @@ def warn_user(message: str) -> None:
     while frame.f_back is not None and frame.f_globals["__name__"].startswith("pamdp_agents."):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, stacklevel=level)
+
+
+def check_masks(name: str, given: ArrayLike, n: int, n_actions: int) -> NDArray[np.bool_]:
+    """Returns the masks that an argument gives, bool [n, K]; for n = 1 it may be one mask.
+
+    Raises:
+        TypeError: They are not of True and False.
+        ValueError: They are of another shape, or one of them allows nothing.
+    """
+    masks = np.asarray(given)
+    masks = masks[None] if n == 1 and masks.shape == (n_actions,) else masks
+    if masks.shape != (n, n_actions):
+        shape = f"({n_actions},)" if n == 1 else f"({n}, {n_actions})"
+        raise ValueError(
+            f"{name} must be of shape {shape}, one entry for each discrete action, got shape {np.shape(given)}"
+        )
+    if masks.dtype.kind not in "biuf" or not np.isin(masks, (0, 1)).all():
+        raise TypeError(f"{name} must hold True and False (or 1 and 0), got {given!r}")
+    masks = masks.astype(np.bool_)
+    if not masks.any(1).all():
+        raise ValueError(f"{name} must allow at least one discrete action for each observation, got {given!r}")
+    return masks

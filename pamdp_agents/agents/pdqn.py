@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from pamdp_agents.base.actor_critic import ActorCriticAgent, numbered
-from pamdp_agents.base.policy import Networks, best
+from pamdp_agents.base.policy import Networks, best, where_allowed
 from pamdp_agents.base.settings import choice, flag, integer, setting
 from pamdp_agents.experience.transition import Decision, Transition
 from pamdp_agents.learning.train_state import Call, TrainState
@@ -102,13 +102,13 @@ class PDQN(ActorCriticAgent):
             return np.concatenate([q(observations, x) for x in np.split(outputs, self.n_policies, 1)], 1)
         return tf.concat([q(observations, x) for x in tf.split(outputs, self.n_policies, 1)], 1)
 
-    def act(self, networks: Networks, observations: Any) -> Decision:
-        """Returns the action of the highest value, with the actor's parameters; of several, its number."""
+    def act(self, networks: Networks, observations: Any, masks: Any = None) -> Decision:
+        """Returns the allowed action of the highest value, with the actor's parameters; of several, its number."""
         if self.n_policies == 1:
             x = networks["actor"](observations)
-            return Decision(best(networks["q"](observations, x)), x, {})
+            return Decision(best(networks["q"](observations, x), masks), x, {})
         x = self.outputs(networks, observations)
-        chosen = best(self.values(networks["q"], observations, x))
+        chosen = best(self.values(networks["q"], observations, x), self._of_all_actors(masks))
         policy, k = chosen // self.parameterized_space.n, chosen % self.parameterized_space.n
         shape = (-1, self.n_policies, self.parameterized_space.parameter_size)
         if isinstance(x, np.ndarray):
@@ -124,10 +124,16 @@ class PDQN(ActorCriticAgent):
         """Returns the first actor for actions that the agent did not decide itself."""
         return {name: np.zeros((len(k), 1)) for name in self.extras()}
 
-    def draw(self, rng: np.random.Generator, n: int) -> Decision:
+    def draw(self, rng: np.random.Generator, n: int, masks: np.ndarray | None = None) -> Decision:
         """Draws n random decisions: discrete actions, and actors, uniformly; parameters are the noise's business."""
-        k = rng.integers(self.parameterized_space.n, size=n)
+        k = super().draw(rng, n, masks).k
         return Decision(k, None, {name: rng.integers(self.n_policies, size=(n, 1)) for name in self.extras()})
+
+    def _of_all_actors(self, masks: Any) -> Any:
+        """Returns masks [n, K] once for each actor, actor by actor: [n, n_policies·K]."""
+        if masks is None or self.n_policies == 1:
+            return masks
+        return (np if isinstance(masks, np.ndarray) else tf).tile(masks, [1, self.n_policies])
 
     def output_mask(self) -> np.ndarray:
         """Returns which of the actors' outputs belong to which actor's action, bool [n_policies·K, n_policies·P]."""
@@ -171,12 +177,13 @@ class PDQN(ActorCriticAgent):
 
     def target(self, state: TrainState, batch: Transition, call: Call) -> tf.Tensor:
         """Returns y = r + γ(1 − terminated)·max_k min_i Q'_i(s', μ'(s'))_k."""
-        q_next = self.target_values(state, batch, call)
+        q_next, masks = self.target_values(state, batch, call), self._of_all_actors(self.next_masks(batch))
         if self.double_q:
             online = {name: partial(self.networks[name], state.networks[name].weights) for name in self.networks}
-            value = values_of(q_next, best(self.values(online["q"], batch.s2, self.outputs(online, batch.s2))))
+            values = self.values(online["q"], batch.s2, self.outputs(online, batch.s2))
+            value = values_of(q_next, best(values, masks))
         else:
-            value = tf.reduce_max(q_next, 1)
+            value = tf.reduce_max(where_allowed(q_next, masks, -np.inf), 1)
         return batch.r + call.inputs["gamma"] * batch.discount * value
 
     def predict_value(self, q_weights: tf.Tensor, batch: Transition) -> tf.Tensor:

@@ -179,6 +179,10 @@ class ActorCriticAgent(TD3Settings, OffPolicyAgent):
             return outputs[0]
         return np.concatenate(outputs, 1) if isinstance(outputs[0], np.ndarray) else tf.concat(outputs, 1)
 
+    def allowed_outputs(self, outputs: tf.Tensor, masks: tf.Tensor | None) -> tf.Tensor:
+        """Returns what all actors gave, as it is where discrete actions are not allowed, bool [n, K] (None: all)."""
+        return outputs
+
     def values(self, q: Callable[..., Any], observations: Any, outputs: Any) -> Any:
         """Returns a critic's values of what all actors gave: an array [n, values], or a tensor."""
         return q(observations, outputs)
@@ -252,6 +256,7 @@ class ActorCriticAgent(TD3Settings, OffPolicyAgent):
             noise = self.target_policy_noise * tf.random.stateless_normal(output.shape, tf.add(call.seed, [SEEDS, 0]))
             noise = tf.clip_by_value(noise, -self.target_noise_clip, self.target_noise_clip)
             output = tf.clip_by_value(output + noise, -1.0, 1.0)
+        output = self.allowed_outputs(output, self.next_masks(batch))
         critics = self._called({name: state.networks[name].target for name in self.critic_names})
         first, *others = (self.values(critic, batch.s2, output) for critic in critics.values())
         return tf.reduce_min([first, *others], 0) if others else first

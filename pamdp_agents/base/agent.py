@@ -10,14 +10,14 @@ from typing import Any, ClassVar, Self
 
 import gymnasium as gym
 import numpy as np
-import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from pamdp_agents import callbacks
 from pamdp_agents.base.devices import find_device
 from pamdp_agents.base.named_policy import NamedPolicy
 from pamdp_agents.base.policy import GreedyPolicy
 from pamdp_agents.base.saved import Saved
-from pamdp_agents.checks import check_integer
+from pamdp_agents.checks import check_integer, check_masks
 from pamdp_agents.environments.adapt import adapt, make_environment
 from pamdp_agents.environments.adapter import Environment
 from pamdp_agents.experience.transition import Decision
@@ -117,14 +117,19 @@ class Agent(Saved, Trainee):
         return cls.load(pretrained.path(cls.__name__, adapt(made).name), env=made, **kwargs)
 
     @abstractmethod
-    def explore_apart(self, observations: np.ndarray) -> Decision:
-        """Returns exploring decisions for scaled observations, float32 [n, D], without any effect on training."""
+    def explore_apart(self, observations: np.ndarray, masks: np.ndarray | None) -> Decision:
+        """Returns exploring decisions without any effect on training.
+
+        Args:
+            observations: Scaled observations, float32 [n, D].
+            masks: Which discrete actions are allowed, bool [n, K]; None: all.
+        """
 
     def decide_ahead(self) -> None:
         """Decides what is best in every environment now, for the next `decide`: updates come first."""
         environments = self.environments
         if environments.observations is not None and environments.decided is None:
-            environments.decided = self.acting.decide(environments.observations)
+            environments.decided = self.acting.decide(environments.observations, environments.action_masks)
 
     def current_seed(self) -> tuple[int, int]:
         """Returns the seed of the next update's random numbers: another one for each."""
@@ -136,6 +141,7 @@ class Agent(Saved, Trainee):
         state: tuple[np.ndarray, ...] | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
+        action_masks: ArrayLike | None = None,
     ) -> tuple[Any, tuple[np.ndarray, ...] | None]:
         """Returns the action for an observation, as the environment's `step` takes it.
 
@@ -144,16 +150,23 @@ class Agent(Saved, Trainee):
             state: Passed through (for recurrent policies; these are not).
             episode_start: Ignored (for recurrent policies).
             deterministic: Without it, the agent explores as it does in training at this moment.
+            action_masks: Which discrete actions are allowed, by sb3-contrib's name, bool [K], or [n, K] for n
+                observations; None: all.
 
         Returns:
             One action for one observation, a list of n for n; and `state`.
 
         Raises:
-            ValueError: The observation has another shape than the observation space, or is not finite.
+            ValueError: The observation has another shape than the observation space, or is not finite; or a mask has
+                another shape, or allows nothing.
             RuntimeError: The agent has neither been given an environment nor loaded.
         """
         observations, batched = self.scaled_observations(observation)
-        k, x, _ = self.acting.decide(observations) if deterministic else self.explore_apart(observations)
+        n_actions, masks = self.parameterized_space.n, None
+        if action_masks is not None:
+            masks = check_masks("action_masks", action_masks, len(observations), n_actions)
+        decide = self.acting.decide if deterministic else self.explore_apart
+        k, x, _ = decide(observations, masks)
         if batched:
             return self.parameterized_space.to_env_batch(k, x), state
         return self.parameterized_space.to_env(int(k[0]), x[0]), state
@@ -325,8 +338,11 @@ class Agent(Saved, Trainee):
         """Returns each network's weights, float32 [size]."""
         return self.learner.weights()
 
-    def frozen_policy(self) -> Callable[[tf.Tensor], Decision]:
-        """Returns the deterministic decisions as a function of tensors [n, D], with the weights as constants."""
+    def frozen_policy(self) -> Callable[..., Decision]:
+        """Returns the deterministic decisions as a function of observations [n, D] and masks [n, K] or None, tensors.
+
+        The weights in use are constants in it.
+        """
         return self.acting.frozen()
 
 

@@ -33,6 +33,7 @@ class EnvironmentBound(CommonSettings):
         widest_range: Observations whose bounds are further apart are not scaled; None, for all finite ones, in an
             agent of an older file.
         n_envs: Number of environments.
+        masked: Whether environments have said which discrete actions are allowed, from the first observation on.
         is_set_up: Whether the agent has spaces, and what depends on them.
     """
 
@@ -43,6 +44,7 @@ class EnvironmentBound(CommonSettings):
         super().begin()
         self.n_envs = 1
         self.widest_range: float | None = WIDEST_RANGE
+        self.masked = False
         # Made by `set_up`; annotated here, for an annotation in the class would be a setting.
         self.observation_space: gym.Space
         self.action_space: gym.Space

@@ -11,14 +11,14 @@ import numpy as np
 
 from pamdp_agents import schedules
 from pamdp_agents.base.exploration_settings import ExplorationSettings
-from pamdp_agents.base.policy import GreedyPolicy, Networks
+from pamdp_agents.base.policy import GreedyPolicy, Networks, best
 from pamdp_agents.base.replay_settings import as_round, check_n_envs
 from pamdp_agents.base.replaying import ReplayingAgent
 from pamdp_agents.checks import check_range
 from pamdp_agents.environments.canonical import Step
 from pamdp_agents.experience.memory import available_memory
 from pamdp_agents.experience.ring import select
-from pamdp_agents.experience.transition import Decision, Transition
+from pamdp_agents.experience.transition import NEXT_MASK, Decision, Transition
 from pamdp_agents.exploration.epsilon_greedy import EpsilonGreedy
 from pamdp_agents.learning.learner import Learner
 from pamdp_agents.learning.train_state import Call, Result, TrainState, UpdateRule
@@ -80,8 +80,14 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
         """Returns the algorithm's networks by name."""
 
     @abstractmethod
-    def act(self, networks: Networks, observations: Any) -> Decision:
-        """Returns the best known decisions for scaled observations [n, D]: arrays, or tensors, as they are."""
+    def act(self, networks: Networks, observations: Any, masks: Any) -> Decision:
+        """Returns the best known decisions for scaled observations [n, D]: arrays, or tensors, as they are.
+
+        Args:
+            networks: The networks, as functions.
+            observations: The observations.
+            masks: Which discrete actions are allowed, bool [n, K]; None: all.
+        """
 
     @abstractmethod
     def update(self, state: TrainState, batch: Transition, call: Call) -> Result:
@@ -99,9 +105,17 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
         """Returns the metrics' means to be logged, given those of all that the updates returned."""
         return dict(means)
 
-    def draw(self, rng: np.random.Generator, n: int) -> Decision:
-        """Draws n random decisions; their parameters are the noise's business and not used."""
-        return Decision(rng.integers(self.parameterized_space.n, size=n), None, {})
+    def draw(self, rng: np.random.Generator, n: int, masks: np.ndarray | None = None) -> Decision:
+        """Draws n random decisions; their parameters are the noise's business and not used.
+
+        Args:
+            rng: Draws.
+            n: Their number.
+            masks: Which discrete actions are allowed, bool [n, K]; None: all.
+        """
+        if masks is None:
+            return Decision(rng.integers(self.parameterized_space.n, size=n), None, {})
+        return Decision(best(rng.random(masks.shape), masks), None, {})
 
     def build(self) -> None:
         """Makes the networks, the learner, what acts and explores, and the replay buffer."""
@@ -109,17 +123,25 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
         self.networks = self.make_networks()
         self.make_replay_buffer()
         self._inputs = tuple(name for name, each in self.declared_settings.items() if each.change == "input")
-        row, prioritized = self.drawn_row, self.is_prioritized
-        rule = UpdateRule(self.update, row.unpack, row.size, self.update_metrics, self._inputs, prioritized)
-        self.learner = Learner(self.networks, {"update": rule}, device=self._tf_device)
+        self.learner = Learner(self.networks, {"update": self._update_rule()}, device=self._tf_device)
         self.acting = GreedyPolicy(self.act, self.networks, self.learner, n_observations)
         self.explorer = EpsilonGreedy(space.mask, self.draw, self.of_parameters)
         self.explorer.make_noises(self.noise, 1)
 
-    def explore_apart(self, observations: np.ndarray) -> Decision:
-        """Returns exploring decisions for scaled observations, float32 [n, D], without any effect on training."""
+    def _update_rule(self) -> UpdateRule:
+        row, prioritized = self.drawn_row, self.is_prioritized
+        return UpdateRule(self.update, row.unpack, row.size, self.update_metrics, self._inputs, prioritized)
+
+    def begin_with_masks(self) -> None:
+        """Stores from now on which discrete actions are allowed; see `ReplayingAgent.begin_with_masks`."""
+        super().begin_with_masks()
+        self.learner.rules["update"] = self._update_rule()
+        self.learner.forget_compiled()
+
+    def explore_apart(self, observations: np.ndarray, masks: np.ndarray | None) -> Decision:
+        """Returns exploring decisions without any effect on training."""
         decide, epsilon, noise = self.acting.decide, self.exploration_rate, self.noise
-        return self.explorer.explore_apart(decide, observations, epsilon, noise, self._predict_rng)
+        return self.explorer.explore_apart(decide, observations, epsilon, noise, self._predict_rng, masks)
 
     @property
     def lr_schedule(self) -> Schedule:
@@ -151,11 +173,15 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
 
         Raises:
             MemoryError: A round's batches are larger than the memory that is available.
-            ValueError: Rewards are normalised when they are sampled, and returns are of several.
+            ValueError: Rewards are normalised when they are sampled, and returns are of several; or the environments
+                give action masks, and stored transitions are without them.
         """
         buffer, environments = self.replay_buffer, self.environments
         self._check_batches()
         self._check_normalization(self.get_vec_normalize_env())
+        if environments.action_masks is not None and not self.masked:
+            self.begin_with_masks()
+            buffer = self.replay_buffer
         if not len(buffer) and not len(buffer.returns):  # loaded without, so that nothing can be due
             self.progress.forget_round()
         buffer.go_on(environments.stored_observations, environments.episode_lengths)
@@ -167,11 +193,11 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
         assert observations is not None
         self.exploration_rate = self.current_epsilon(self.progress)
         epsilon = 1.0 if self.progress.num_timesteps < self.learning_starts else self.exploration_rate
-        noise, rng = self.noise, self._explore_rng
-        return self.explorer.explore(self._decide_greedily, observations, epsilon, noise, remaining, rng)
+        noise, rng, masks = self.noise, self._explore_rng, self.environments.action_masks
+        return self.explorer.explore(self._decide_greedily, observations, epsilon, noise, remaining, rng, masks)
 
-    def _decide_greedily(self, observations: np.ndarray) -> Decision:
-        return self.environments.decided or self.acting.decide(observations)
+    def _decide_greedily(self, observations: np.ndarray, masks: np.ndarray | None) -> Decision:
+        return self.environments.decided or self.acting.decide(observations, masks)
 
     def observe(self, decision: Decision, step: Step) -> int:
         """Stores what followed a decision; returns the number of environment steps that it was."""
@@ -179,6 +205,9 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
         if self.reward_scale > 1.0 or self.n_steps > 1:  # the environments have looked at them as they are
             self.environments.check_rewards(step.stored_rewards, self.reward_scale, self.n_steps)
         rewards, discount = step.stored_rewards * self.reward_scale, 1.0 - step.terminated
+        if self.masked:
+            everything = np.ones((len(k), self.parameterized_space.n), np.float32)
+            extras = {**extras, NEXT_MASK: everything if step.next_masks is None else step.next_masks}
         transitions = Transition(step.before, k, x, rewards, step.after, discount, extras)
         envs = None
         if not all(step.played.tolist()):  # faster than NumPy's, for a few

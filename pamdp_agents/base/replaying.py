@@ -13,7 +13,7 @@ from pamdp_agents.base.replay_settings import ReplaySettings
 from pamdp_agents.base.settings import number, setting
 from pamdp_agents.environments.adapter import Environment
 from pamdp_agents.experience import PrioritizedReplayBuffer, ReplayBuffer
-from pamdp_agents.experience.transition import TransitionLayout
+from pamdp_agents.experience.transition import NEXT_MASK, Transition, TransitionLayout
 from pamdp_agents.files.archive import SavedFileError, npz_bytes, read_npz
 from pamdp_agents.files.streams import read_content, write_content
 
@@ -96,6 +96,8 @@ class ReplayingAgent(Agent, ReplaySettings):
             )
         space, n_observations = self.parameterized_space, self.observation_transform.size
         extras, drawn = self.extras(), self._buffer_class.drawn_extras
+        if self.masked:
+            extras = extras | {NEXT_MASK: space.n}
         self.row = TransitionLayout(n_observations, space.parameter_size, extras)
         self.drawn_row = TransitionLayout(n_observations, space.parameter_size, extras | drawn)
         self.replay_buffer = self._buffer_class(
@@ -112,6 +114,25 @@ class ReplayingAgent(Agent, ReplaySettings):
             self.optimize_memory_usage,
             **self._buffer_kwargs,
         )
+
+    def begin_with_masks(self) -> None:
+        """Stores from now on which discrete actions are allowed, as the environments have begun to say.
+
+        Raises:
+            ValueError: There are transitions of environments that did not say so.
+        """
+        if len(self.replay_buffer):
+            raise ValueError(
+                f"environment {self.env_name} gives action masks, and the transitions in the replay buffer are of "
+                "environments that gave none: make a new agent, or call replay_buffer.reset() first"
+            )
+        self.masked = True
+        self.make_replay_buffer()
+        self.replay_buffer.n_envs = self.n_envs
+
+    def next_masks(self, batch: Transition) -> Any:
+        """Returns which discrete actions are allowed after transitions, tensors: bool [n, K]; None: all."""
+        return batch.extras[NEXT_MASK] > 0.5 if self.masked else None
 
     def set_env(self, env: Environment | str, force_reset: bool = True) -> None:
         """Gives the agent another environment with the same spaces; see `EnvironmentBound.set_env`."""
@@ -183,6 +204,8 @@ class ReplayingAgent(Agent, ReplaySettings):
             KeyError: A part is missing.
             ValueError: It is another agent's, or damaged.
         """
+        if NEXT_MASK in state and not self.masked and not len(self.replay_buffer):
+            self.begin_with_masks()
         self.replay_buffer.restore(state, self.parameterized_space.n)
         environments = self._environments
         if environments is not None and environments.observations is not None:

@@ -18,6 +18,7 @@ from pamdp_agents.files.agent_file import (
     AgentFile,
     group_by_network,
     read_entries,
+    read_masked,
     read_objects,
     read_spaces,
     read_widest_range,
@@ -130,6 +131,7 @@ class Saved(EnvironmentBound):
             objects=objects,
             replay_buffer=self.replay_state() if "replay_buffer" in included else None,
             widest_range=self.widest_range,
+            masked=self.masked,
         ).write(path)
 
     @classmethod
@@ -251,7 +253,7 @@ class Saved(EnvironmentBound):
     def _restored(cls, archive: Archive, settings: Mapping[str, Any]) -> Self:
         """Returns an agent of these settings with what the file holds; raises anything if the file is damaged."""
         agent = cls(env=None, **settings)
-        agent.widest_range = read_widest_range(archive)
+        agent.widest_range, agent.masked = read_widest_range(archive), read_masked(archive)
         policy_kwargs = agent.policy_kwargs or {}
         check_space_sizes(archive, agent.policy, policy_kwargs)
         observation_space, action_space = read_spaces(archive)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pamdp_agents.checks import warn_user
 from pamdp_agents.environments.adapter import EnvironmentAdapter
 from pamdp_agents.environments.recorded import finite_episode
 from pamdp_agents.environments.vec_normalize import SampleNormalization, find_vec_normalize
@@ -33,6 +34,7 @@ class Step(NamedTuple):
         ended: Whether it ended in any way, bool [n].
         played: False where the step was only a reset, bool [n].
         ended_in: The environments in which an episode ended.
+        next_masks: Which discrete actions are allowed after `after`, bool [n, K]; None: all, always.
         infos: n infos; where an episode ended, with `"episode"`: {"r": return, "l": length, "t": seconds}.
     """
 
@@ -46,6 +48,7 @@ class Step(NamedTuple):
     ended: NDArray[np.bool_]
     played: NDArray[np.bool_]
     ended_in: list[int]
+    next_masks: NDArray[np.bool_] | None
     infos: list[dict[str, Any]]
 
 
@@ -61,6 +64,7 @@ class CanonicalEnvironments:
         env: The environments as they were given.
         observations: The current observations, float32 [n, D]; None where the next call must be `reset`: before
             the first one, and after a step that failed or was interrupted.
+        action_masks: Which discrete actions are allowed now, bool [n, K]; None: all, always.
         decided: What was decided to be best for `observations` before updates that were made since; None: nothing.
         episode_returns: Sum of rewards of each current episode, float64 [n].
         episode_lengths: Steps of each current episode, int64 [n].
@@ -80,6 +84,8 @@ class CanonicalEnvironments:
         self._original = self.normalization if of_observations else None
         self.observations: Float32 | None = None
         self._stored: Float32 | None = None  # the same as they are stored: not normalised
+        self.action_masks: NDArray[np.bool_] | None = None
+        self._warned_of_masks = False
         self.decided: Decision | None = None
         self._ended = np.zeros(self.num_envs, dtype=bool)
         self.episode_returns = np.zeros(self.num_envs)
@@ -107,6 +113,7 @@ class CanonicalEnvironments:
         observations, stored = self._read(given)
         if self._original is not None:
             self._original.check_untouched(given)
+        self.action_masks = self._adapter.current_masks(self._actions.n, self._ended)
         self.observations, self._stored = observations, stored
 
     def start_step(self, k: NDArray[Any], x: NDArray[Any]) -> None:
@@ -149,6 +156,7 @@ class CanonicalEnvironments:
         self.episode_lengths += played
         ended = (outcome.terminated | outcome.truncated) & played
         infos, ended_in = outcome.infos, ended.nonzero()[0].tolist()
+        next_masks = self._read_masks(ended, outcome.terminated)
         for i in ended_in:
             if finite_episode(infos[i]) is None:
                 seconds = round(time.perf_counter() - self._start, 6)
@@ -166,6 +174,7 @@ class CanonicalEnvironments:
             ended,
             played,
             ended_in,
+            next_masks,
             infos,
         )
 
@@ -194,7 +203,9 @@ class CanonicalEnvironments:
             given = self._adapter.reset_ended()
             if given is not None:
                 self._next = self._read(given)
+                self._next_masks = self._adapter.current_masks(self._actions.n, np.zeros_like(self._ended))
         self.observations, self._stored = self._next
+        self.action_masks = self._next_masks
         return None if given is None else self._adapter.stack(given)
 
     def state(self) -> dict[str, np.ndarray]:
@@ -206,13 +217,18 @@ class CanonicalEnvironments:
             k, x, extras = self.decided
             decided = {"decided_k": np.asarray(k, np.int64), "decided_x": np.asarray(x, np.float32)}
             decided |= {f"decided_{name}": np.asarray(part, np.float32) for name, part in extras.items()}
-        return decided | {
-            "last_observation": self.observations,
-            "last_stored_observation": self._stored,
-            "pending_resets": self._adapter.pending_resets,
-            "episode_returns": self.episode_returns,
-            "episode_lengths": self.episode_lengths,
-        }
+        masks = {} if self.action_masks is None else {"action_masks": self.action_masks}
+        return (
+            decided
+            | masks
+            | {
+                "last_observation": self.observations,
+                "last_stored_observation": self._stored,
+                "pending_resets": self._adapter.pending_resets,
+                "episode_returns": self.episode_returns,
+                "episode_lengths": self.episode_lengths,
+            }
+        )
 
     @property
     def stored_observations(self) -> Float32:
@@ -246,11 +262,35 @@ class CanonicalEnvironments:
                 f"environments {np.flatnonzero(state['pending_resets']).tolist()} have to"
             )
         self.observations, self._stored = state["last_observation"], state["last_stored_observation"]
+        self.action_masks = state.get("action_masks")
         self._adapter.pending_resets = state["pending_resets"].copy()
         self.episode_returns, self.episode_lengths = state["episode_returns"].copy(), state["episode_lengths"].copy()
         self.next_seed = None
         decided = {name.removeprefix("decided_"): part for name, part in state.items() if name.startswith("decided_")}
         self.decided = Decision(decided.pop("k"), decided.pop("x"), decided) if decided else None
+
+    def _read_masks(self, ended: NDArray[np.bool_], terminated: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+        """Keeps the masks of the observations that come next; returns those of the observations after the step."""
+        given = self._adapter.masks
+        if given.given is None:
+            self._next_masks = None
+            return None
+        over = ended.copy()
+        over[list(given.at_ends)] = False
+        self._next_masks = self._adapter.current_masks(self._actions.n, over)
+        if self._next_masks is None or not given.at_ends:
+            return self._next_masks
+        masks, known = self._next_masks.copy(), self._adapter.masks_at_ends(self._actions.n)
+        for i in given.at_ends:
+            masks[i] = known.get(i, True)
+            if i not in known and not terminated[i] and not self._warned_of_masks:
+                self._warned_of_masks = True
+                warn_user(
+                    f"environment {self.name} resets within a step and does not say which discrete actions were "
+                    "allowed at the end of an episode that was cut off: all count as allowed in that target; give "
+                    'info["action_mask"] too'
+                )
+        return masks
 
     def _read(self, given: Any) -> tuple[Float32, Float32]:
         """Returns observations as they are acted on and as they are stored."""
@@ -284,6 +324,8 @@ def check_state(
         "episode_returns": (np.float64, (n,)),
         "episode_lengths": (np.int64, (n,)),
     }
+    if "action_masks" in arrays:
+        expected |= {"action_masks": (np.bool_, (n, space.n))}
     if "decided_k" in arrays:
         expected |= {"decided_k": (np.int64, (n,)), "decided_x": (np.float32, (n, space.parameter_size))}
         expected |= {f"decided_{name}": (np.float32, (n, width)) for name, width in extras.items()}
@@ -293,6 +335,8 @@ def check_state(
             raise ValueError(f"{name} must be finite, of type {dtype.__name__} and shape {shape}, got {array!r}")
     if arrays["episode_lengths"].min() < 0:
         raise ValueError(f"episode_lengths must not be negative, got {arrays['episode_lengths']}")
+    if "action_masks" in arrays and not arrays["action_masks"].any(1).all():
+        raise ValueError("action_masks must allow a discrete action in every environment")
     if "decided_k" in arrays and not np.isin(arrays["decided_k"], np.arange(space.n)).all():
         raise ValueError(f"decided_k must be discrete actions in 0..{space.n - 1}, got {arrays['decided_k']}")
     return {name: arrays[name] for name in expected}

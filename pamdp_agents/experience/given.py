@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from pamdp_agents.checks import check_masks
+
 
 def without_last_axis(given: Any) -> Any:
     """Returns an array [n, 1], which Stable-Baselines3 makes of n single numbers, as [n]; all else as it is."""
@@ -56,3 +58,11 @@ def read_timeouts(given: Any, n: int, single: bool) -> np.ndarray:
     ):
         raise TypeError(f"infos must be a list of {n} dicts, one for each transition, got {given!r}")
     return np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos])
+
+
+def read_masks(given: Any, single: bool, n_actions: int) -> np.ndarray:
+    """Returns which discrete actions infos say are allowed, bool [n, K]: all, where they say nothing."""
+    infos = [given] if single and isinstance(given, Mapping) else given
+    all_actions = np.ones(n_actions, bool)
+    masks = [check_masks("action_mask", info.get("action_mask", all_actions), 1, n_actions)[0] for info in infos]
+    return np.stack(masks)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from pamdp_agents.experience.memory import available_memory
-from pamdp_agents.experience.transition import Transition, TransitionLayout
+from pamdp_agents.experience.transition import NEXT_MASK, Transition, TransitionLayout
 
 
 class NStepReturns:
@@ -32,6 +32,8 @@ class NStepReturns:
 
     def __init__(self, n_steps: int, gamma: float, layout: TransitionLayout):
         self.n_steps, self.gamma, self._layout = n_steps, gamma, layout
+        # What is of the last step: its next observation, and what is said of that.
+        self._of_last = [layout.places[name] for name in ("s2", NEXT_MASK) if name in layout.places]
         self._reward, self._discount = (layout.places[name].start for name in ("r", "discount"))
         self.wait_in(1)
 
@@ -142,14 +144,16 @@ class NStepReturns:
         which, oldest = taken.nonzero()
         rows = self._rows[envs[which], order[which, oldest]]
         returns = np.where(i < counts, self._rows[envs[:, None], order, self._reward], 0.0).astype(np.float64)
-        gamma, s2 = float(self.gamma), self._layout.places["s2"]
+        gamma = float(self.gamma)
         if ended.any():
             for step in i[-2::-1]:
                 returns[:, step] += gamma * returns[:, step + 1]
         else:  # the oldest only
             returns[:, 0] = returns @ gamma**i
         last = self._rows[envs, order[np.arange(len(envs)), counts[:, 0] - 1]][which]
-        rows[:, self._reward], rows[:, s2] = returns[taken], last[:, s2]
+        rows[:, self._reward] = returns[taken]
+        for place in self._of_last:
+            rows[:, place] = last[:, place]
         rows[:, self._discount] = last[:, self._discount] * gamma ** (counts[which, 0] - 1 - oldest)
         left = np.where(ended, counts[:, 0], 1)
         self._first[envs] = (self._first[envs] + left) % self.n_steps

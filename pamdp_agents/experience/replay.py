@@ -9,11 +9,19 @@ import numpy as np
 from gymnasium import spaces
 
 from pamdp_agents.checks import check_integer, drop_neutral
-from pamdp_agents.experience.given import count, read_array, read_done, read_timeouts, times, without_last_axis
+from pamdp_agents.experience.given import (
+    count,
+    read_array,
+    read_done,
+    read_masks,
+    read_timeouts,
+    times,
+    without_last_axis,
+)
 from pamdp_agents.experience.images import ImageCodec
 from pamdp_agents.experience.n_step import NStepReturns, read_counts
 from pamdp_agents.experience.ring import OTHER_SPACES, TransitionRing
-from pamdp_agents.experience.transition import Transition, TransitionLayout
+from pamdp_agents.experience.transition import NEXT_MASK, Transition, TransitionLayout
 from pamdp_agents.spaces import ObservationTransform, ParameterizedActionSpace
 
 WAITING = "waiting_"
@@ -240,7 +248,8 @@ class ReplayBuffer(TransitionRing):
             reward: n rewards, [n]; or one.
             done: Whether the episode ended, bool [n]; or one.
             infos: n infos; or one. Where `"TimeLimit.truncated"` is true in it, a time limit ended the episode and
-                what follows has a value all the same; it may be left out.
+                what follows has a value all the same; it may be left out. `"action_mask"`, bool [K], says which
+                discrete actions are allowed after it, where environments say so; without it, all are.
 
         Raises:
             ValueError: Something does not have n entries, is not of the environment's spaces, or is not finite as
@@ -266,7 +275,10 @@ class ReplayBuffer(TransitionRing):
             ) from error
         rewards = self._read_rewards(reward, n, single)
         ended, timed_out = read_done(done, n, single), read_timeouts(infos, n, single)
-        self.store(Transition(before, k, x, rewards, after, 1.0 - (ended & ~timed_out), self._find_extras(k)))
+        extras = self._find_extras(k)
+        if NEXT_MASK in self.layout.extras:
+            extras = {**extras, NEXT_MASK: read_masks(infos, single, self._actions.n)}
+        self.store(Transition(before, k, x, rewards, after, 1.0 - (ended & ~timed_out), extras))
 
     def extend(
         self,

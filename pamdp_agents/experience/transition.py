@@ -9,6 +9,9 @@ import tensorflow as tf
 
 from pamdp_agents.learning.flat import FlatLayout
 
+NEXT_MASK = "next_action_mask"
+"""Name of what is stored where discrete actions may be forbidden: which are allowed after the transition."""
+
 
 class Decision(NamedTuple):
     """What an agent decided in n environments; arrays, or tensors inside compiled functions.

@@ -28,6 +28,9 @@ from pamdp_agents.spaces.in_tensorflow import flatten, round_inward
 
 FORMAT_VERSION = 1
 
+MASKS = "action_masks"
+"""Name of the input that says which discrete actions are allowed, bool [n, K], of an agent whose environments do so."""
+
 PRECISION = 1e-5  # how close to the agent's the exported parameters are, as a fraction of each one's range
 
 
@@ -40,6 +43,7 @@ class Exportable(Protocol):
         observation_transform: Flattens and scales observations.
         parameterized_space: Converts canonical actions to the environment's.
         scale_observations: Whether observations are scaled.
+        masked: Whether its environments say which discrete actions are allowed.
     """
 
     observation_space: spaces.Space[Any]
@@ -47,12 +51,13 @@ class Exportable(Protocol):
     observation_transform: ObservationTransform
     parameterized_space: ParameterizedActionSpace
     scale_observations: bool | list[str]
+    masked: bool
 
     def flat_weights(self) -> dict[str, np.ndarray]:
         """Returns each network's weights, float32 [size]."""
 
-    def frozen_policy(self) -> Callable[[tf.Tensor], tuple[Any, Any, Any]]:
-        """Returns its decisions (k, x, extras) as a function of tensors [n, D], with the weights as constants."""
+    def frozen_policy(self) -> Callable[..., tuple[Any, Any, Any]]:
+        """Returns its decisions (k, x, extras) as a function of tensors: observations [n, D], masks [n, K] or None."""
 
 
 class Input(NamedTuple):
@@ -80,6 +85,8 @@ def export(agent: Exportable, path: str | os.PathLike, format: str) -> None:
     if working == np.float32:
         _check_float32(agent)
     specs = [tf.TensorSpec((None, *(each.leaf.shape or ())), each.dtype, each.name) for each in inputs]
+    if agent.masked:
+        specs.append(tf.TensorSpec((None, agent.parameterized_space.n), tf.bool, MASKS))
     module = tf.Module()
     module.policy = tf.function(_policy(agent, inputs, working), input_signature=specs, autograph=False)
     # Bounds may be infinite, for which JSON has no number: null.
@@ -121,10 +128,11 @@ def _policy(agent: Exportable, inputs: list[Input], working: np.dtype) -> Callab
     lowest, highest = round_inward(actions.low, actions.high, parameter_dtype)
     reach, start = ((actions.high - actions.low) / 2).astype(working), actions.low.astype(working)
 
-    def policy(*leaves: tf.Tensor) -> dict[str, tf.Tensor]:
+    def policy(*given: tf.Tensor) -> dict[str, tf.Tensor]:
+        leaves, masks = (given[:-1], given[-1]) if agent.masked else (given, None)
         columns = [tf.cast(flatten(each.leaf, value), working) for each, value in zip(inputs, leaves, strict=True)]
         observation = (tf.concat(columns, 1) - low) * factor + offset
-        k, x, _ = decide(tf.cast(observation, tf.float32))
+        k, x, _ = decide(tf.cast(observation, tf.float32), masks)
         outputs = {"action": k + actions.start}
         if actions.parameter_size:  # TFLite has no tensors of size 0
             values = (tf.cast(x, working) + 1) * reach + start
@@ -184,6 +192,7 @@ def _describe(agent: Exportable, inputs: list[Input]) -> dict[str, Any]:
             {"name": each.name, "path": each.path, "shape": list(each.leaf.shape or ()), "dtype": str(each.dtype)}
             for each in inputs
         ],
+        "action_masks": MASKS if agent.masked else None,
         "actions": [{"action": actions.start + k} | _whose(actions, k) for k in range(actions.n)],
         "boxes": boxes,
         "low": actions.low.tolist(),

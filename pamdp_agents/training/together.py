@@ -171,9 +171,7 @@ class _Group:
         self._agents, self._rounds, self._running = agents, rounds, set(range(len(agents)))
         self._updates = updates_in_a_round(agents[0])
         self._learner: JointLearner | None = None
-        if self._updates:
-            shape = agents[0].rows_shape(self._updates)
-            self._learner = JointLearner([agent.learner for agent in agents], shape, compiler, pool)
+        self._compiler, self._pool = compiler, pool
 
     def go_on(self) -> bool:
         """Waits for the updates under way, collects, and starts the next updates; returns whether any agent goes on."""
@@ -187,13 +185,23 @@ class _Group:
                 self._running.remove(i)
                 if self._learner:
                     self._learner.leave(i)
-            elif self._learner:
+        if self._updates and self._running:
+            if self._learner is None:  # not before all have begun, which may change what they store
+                self._learner = self._joined()
+            for i in sorted(self._running):
+                agent = self._agents[i]
                 self._learner.rows[i] = agent.sample(self._updates)
                 self._learner.inputs[i] = list(agent.current_inputs().values())
                 self._learner.seeds[i] = agent.current_seed()
-        if self._learner and self._running:
             self._learner.start()
         return bool(self._running)
+
+    def _joined(self) -> JointLearner:
+        shape, learners = self._agents[0].rows_shape(self._updates), [agent.learner for agent in self._agents]
+        joined = JointLearner(learners, shape, self._compiler, self._pool)
+        for i in set(range(len(self._agents))) - self._running:
+            joined.leave(i)
+        return joined
 
     def close(self) -> None:
         """Waits for the updates under way, and gives every agent a state of its own."""

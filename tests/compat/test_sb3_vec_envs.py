@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import (
     VecMonitor,
     VecNormalize,
 )
-from toy_environments import Corridor, Film, Numbered, Target
+from toy_environments import Corridor, Film, Gates, Numbered, Target
 
 from pamdp_agents import MPDQN
 
@@ -292,4 +292,17 @@ def test_an_interrupted_reset_of_other_processes_leaves_no_stale_answers():
     agent.learn(6, reset_num_timesteps=False)
     rows, layout = agent.replay_buffer.rows[:12], agent.row
     np.testing.assert_array_equal(rows[:, layout.places["s2"]][:, 2], rows[:, layout.places["s"]][:, 2] + 1)
+    env.close()
+
+
+@pytest.mark.parametrize("kind", [DummyVecEnv, SubprocVecEnv])
+@pytest.mark.parametrize("where", ["method", "info"])
+@pytest.mark.filterwarnings("ignore:environment .* does not say which discrete actions were allowed at the end")
+def test_forbidden_actions_are_never_taken(kind, where):
+    env = kind([partial(Gates, where)] * 2)
+    agent = MPDQN("MlpPolicy", env, exploration_final_eps=0.5, **SETTINGS).learn(100)
+    rows = agent.replay_buffer.rows[:100]
+    allowed, seen = rows[:, agent.row.places["next_action_mask"]] > 0, rows[:, agent.row.places["s2"]] > 0
+    truncated_or_ended = (~seen | allowed).all(1) & (seen != allowed).any(1)
+    assert (seen == allowed).all(1).sum() > 70 and (where == "info" or truncated_or_ended.any())
     env.close()
