@@ -181,7 +181,7 @@ def test_from_what_a_callback_keeps(setting):
 def test_from_what_a_callback_keeps_at_random_steps(setting):
     rng = random.Random(setting)
     assert len(SETTINGS | THOROUGH) >= 40
-    calls = STEPS // (3 if THOROUGH[setting][1] in (NEXT, SAME, DISABLED) else 1)
+    calls = STEPS // (3 if THOROUGH[setting][1] in (NEXT, SAME, DISABLED, SAME_FILMS) else 1)
     assert check(THOROUGH[setting], {("step", n) for n in rng.sample(range(1, calls), 3)}) == 3
 
 
