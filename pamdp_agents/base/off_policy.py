@@ -142,7 +142,7 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
         """
         buffer, environments = self.replay_buffer, self.environments
         self._check_batches()
-        self._check_normalization(self.get_vec_normalize_env())
+        self._check_vec_normalize(self.get_vec_normalize_env())
         if not len(buffer) and not len(buffer.returns):  # loaded without, so that nothing can be due
             self.progress.forget_round()
         buffer.go_on(environments.stored_observations, environments.episode_lengths)
