@@ -131,8 +131,8 @@ class EnvironmentBound(CommonSettings):
         adapter = adapt(made)
         self._check_n_envs(adapter.num_envs)
         vec_normalize = find_vec_normalize(made)
-        check_outer_wrappers(made, vec_normalize)
         self._check_vec_normalize(vec_normalize)
+        check_outer_wrappers(made, vec_normalize)
         scaling = scaling_beside(vec_normalize, self.scale_observations)
         if not self.is_set_up:
             asked, self.scale_observations = self.scale_observations, scaling
