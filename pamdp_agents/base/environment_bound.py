@@ -133,8 +133,8 @@ class EnvironmentBound(CommonSettings):
         adapter = adapt(made)
         self._check_n_envs(adapter.num_envs)
         vec_normalize = find_vec_normalize(made)
+        self._check_vec_normalize(vec_normalize)
         check_outer_wrappers(made, vec_normalize)
-        self._check_normalization(vec_normalize)
         scaling = scaling_beside(vec_normalize, self.scale_observations)
         if not self.is_set_up:
             asked, self.scale_observations = self.scale_observations, scaling
@@ -166,8 +166,8 @@ class EnvironmentBound(CommonSettings):
     def _check_n_envs(self, n_envs: int) -> None:
         """Raises ValueError if the agent cannot train in so many environments."""
 
-    def _check_normalization(self, vec_normalize: Any | None) -> None:
-        """Raises ValueError if the agent cannot train with this `VecNormalize`, if it is one."""
+    def _check_vec_normalize(self, vec_normalize: Any | None) -> None:
+        """Raises ValueError if the agent cannot train in environments in a `VecNormalize`, where there is one."""
 
     @property
     def environments(self) -> CanonicalEnvironments:

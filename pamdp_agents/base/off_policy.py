@@ -178,7 +178,7 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
         """
         buffer, environments = self.replay_buffer, self.environments
         self._check_batches()
-        self._check_normalization(self.get_vec_normalize_env())
+        self._check_vec_normalize(self.get_vec_normalize_env())
         if environments.action_masks is not None and not self.masked:
             self.begin_with_masks()
             buffer = self.replay_buffer

@@ -149,10 +149,10 @@ class ReplayingAgent(Agent, ReplaySettings):
         normalization = None if self._environments is None else self._environments.normalization
         if normalization is None:
             return rows
-        self._check_normalization(normalization.vec_normalize)  # its attributes may have been changed
+        self._check_vec_normalize(normalization.vec_normalize)  # its attributes may have been changed
         return normalization.normalize(rows, self.row, self.reward_scale)
 
-    def _check_normalization(self, vec_normalize: Any | None) -> None:
+    def _check_vec_normalize(self, vec_normalize: Any | None) -> None:
         if self.n_steps > 1 and vec_normalize is not None and vec_normalize.norm_reward:
             raise ValueError(
                 f"n_steps={self.n_steps} cannot be had with a VecNormalize of norm_reward=True: it normalises each "

@@ -154,14 +154,15 @@ class ReplayBuffer(TransitionRing):
         Raises:
             ValueError: One of them would be beyond float32.
         """
-        stored = self.part("r")  # a view
-        scaled = times(stored, reward_scale / self.reward_scale)
-        if not np.isfinite(scaled).all():
+        stored, factor = self.part("r"), reward_scale / self.reward_scale  # a view
+        scaled = times(stored, factor)
+        waiting = times(self.layout.parts(self.returns.rows)["r"], factor * self.returns.n_steps)  # as their sum may be
+        if not (np.isfinite(scaled).all() and np.isfinite(waiting).all()):
             raise ValueError(
                 f"reward_scale={reward_scale} makes rewards in the replay buffer larger than float32 holds"
             )
         stored[:] = scaled
-        self.returns.rescale(reward_scale / self.reward_scale)
+        self.returns.rescale(factor)
         self.reward_scale = reward_scale
 
     def note_priorities(self, priorities: np.ndarray) -> None:

@@ -133,9 +133,8 @@ def test_every_autoreset_mode(mode):
     assert (once.images.after_at < 0).sum() <= ends.sum() + 3  # and after the newest step of each environment
 
 
-@pytest.mark.parametrize("kind", [None, "PrioritizedReplayBuffer"])
-def test_training_is_the_same_however_images_are_kept(kind):
-    settings = {"learning_starts": 20, "replay_buffer_class": kind, "buffer_size": 31}
+def test_training_is_the_same_however_images_are_kept():
+    settings = {"learning_starts": 20, "replay_buffer_class": "PrioritizedReplayBuffer", "buffer_size": 31}
     one, other = (
         make(several(AutoresetMode.SAME_STEP), optimize_memory_usage=once, **settings).learn(60)
         for once in (False, True)
@@ -154,8 +153,7 @@ def test_with_returns_of_several_steps_images_are_bytes_too():
 # -------------------------------------------------------------------- files
 
 
-@pytest.mark.parametrize("of, to", [(False, True), (True, False), (True, True)])
-@pytest.mark.parametrize("size", [20, 12, 60])
+@pytest.mark.parametrize("of, to, size", [(False, True, 20), (True, False, 12), (True, True, 60), (True, True, 20)])
 def test_a_file_goes_into_a_buffer_of_another_size_that_keeps_images_otherwise(of, to, size):
     agent = make(several(AutoresetMode.SAME_STEP), buffer_size=20, optimize_memory_usage=of).learn(30)
     agent.save_replay_buffer(file := io.BytesIO())

@@ -196,6 +196,11 @@ def test_what_waits_gets_the_scale_of_the_rewards(tmp_path):
     for each in (agent, other):
         assert each.replay_buffer.returns.rows[:, each.row.places["r"]].ravel().tolist() == [8, 12]
     assert agent.learn(2, reset_num_timesteps=False).replay_buffer.rewards.tolist() == [row[1] for row in BY_HAND]
+    other.replay_buffer.reset()
+    other.learn(2)
+    with pytest.raises(ValueError, match=r"reward_scale=1e\+38 makes rewards .* larger than float32 holds"):
+        other.reward_scale = 1e38  # 2, the second of them, times 3
+    assert other.reward_scale == 4.0 and other.replay_buffer.returns.rows[:, other.row.places["r"]].max() == 8
 
 
 DAMAGED = [
