@@ -92,7 +92,7 @@ def test_norms_learn_and_are_saved(agent_class, tmp_path):
 
 
 def test_a_norm_of_no_layers_is_refused():
-    with pytest.raises(ValueError, match=r"layer_norm=True .* there are none: net_arch is \[\]"):
+    with pytest.raises(ValueError, match=r"layer_norm=True .* there are none: net_arch=\[\]"):
         make(PDQN, {"net_arch": [], "layer_norm": True})
     agent = make(PDQN, {"net_arch": {"pi": [], "qf": [4]}, "layer_norm": True})
     assert "hidden_0/gamma" in agent.get_parameters()["q"]
