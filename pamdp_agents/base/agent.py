@@ -154,9 +154,8 @@ class Agent(Saved, Trainee):
         """
         observations, batched = self.scaled_observations(observation)
         k, x, _ = self.acting.decide(observations) if deterministic else self.explore_apart(observations)
-        if batched:
-            return self.parameterized_space.to_env_batch(k, x), state
-        return self.parameterized_space.to_env(int(k[0]), x[0]), state
+        actions = self.canonical_actions.to_env_batch(k, x)
+        return (actions if batched else actions[0]), state
 
     def scaled_observations(self, observation: Any) -> tuple[np.ndarray, bool]:
         """Returns what networks take for what `predict` takes: float32 [n, D]; and whether it was a batch.
@@ -300,8 +299,14 @@ class Agent(Saved, Trainee):
             logger.ask_when_read(self.record_news)
         return logger
 
-    def dump_logs(self) -> None:
-        """Writes the current numbers to the logger: Stable-Baselines3's keys, and the update's metrics."""
+    def dump_logs(self, iteration: int = 0) -> None:
+        """Writes the current numbers to the logger: Stable-Baselines3's keys, and the update's metrics.
+
+        Args:
+            iteration: The number of the rollout in this `learn`; 0: it is not logged.
+        """
+        if iteration:
+            self.logger.record("time/iterations", iteration, exclude="tensorboard")
         self.progress.record(self.logger)
         self.record_own(self.logger)
         self.logger.dump(step=self.num_timesteps)

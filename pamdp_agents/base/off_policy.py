@@ -9,9 +9,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from pamdp_agents import schedules
-from pamdp_agents.base.agent import Agent
 from pamdp_agents.base.exploration_settings import ExplorationSettings
+from pamdp_agents.base.learning_agent import LearningAgent
 from pamdp_agents.base.policy import GreedyPolicy, Networks
 from pamdp_agents.base.replay_settings import ReplaySettings, as_round, check_n_envs
 from pamdp_agents.base.settings import number, setting
@@ -28,7 +27,6 @@ from pamdp_agents.learning.learner import Learner
 from pamdp_agents.learning.train_state import Call, Result, TrainState, UpdateRule
 from pamdp_agents.logger import Logger
 from pamdp_agents.networks.models import FlatNetwork
-from pamdp_agents.schedules import Schedule
 from pamdp_agents.spaces.observed_ranges import ENOUGH, MOST, warn_of_unseen
 from pamdp_agents.training.trainee import Round
 
@@ -36,7 +34,7 @@ MOST_UPDATES = 64  # in one call, where their number varies: that many batches a
 MOST_NUMBERS = 1_000_000  # in these batches: images are large
 
 
-class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
+class OffPolicyAgent(ExplorationSettings, LearningAgent, ReplaySettings):
     """An agent that learns from a replay buffer and explores with ε-greedy actions and parameter noise.
 
     A subclass says what its networks, its decisions and its update are.
@@ -76,21 +74,11 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
                 being trained together, whose updates are one compiled call.
             ValueError: It counts episodes, and there are several environments; or stored rewards do not bear it.
         """
-        if not self.is_set_up:
-            super().change_setting(name, value)
-            return
-        before, change = getattr(self, name), self.declared_settings[name].change
-        # An input that is None is not used, so this decides what the update computes.
-        recompiles = change == "recompiles" or (change == "input" and (before is None) != (value is None))
-        if recompiles and self.learner.joined:
-            raise AttributeError(f"{name} cannot change while agents are trained together")
-        if name == "train_freq":
+        if self.is_set_up and name == "train_freq":
             check_n_envs(self.n_envs, value)
-        if name == "reward_scale":
+        if self.is_set_up and name == "reward_scale":
             self.replay_buffer.rescale(value)
         super().change_setting(name, value)
-        if recompiles:
-            self.learner.forget_compiled()
 
     @abstractmethod
     def make_networks(self) -> dict[str, FlatNetwork]:
@@ -117,7 +105,6 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
         space, n_observations = self.parameterized_space, self.observation_transform.size
         self.networks = self.make_networks()
         self.row = TransitionLayout(n_observations, space.parameter_size, self.extras())
-        self._inputs = tuple(name for name, each in self.declared_settings.items() if each.change == "input")
         rule = UpdateRule(self.update, self.row.unpack, self.row.size, self.metric_names, self._inputs)
         self.learner = Learner(self.networks, {"update": rule}, device=self._tf_device)
         self.acting = GreedyPolicy(self.act, self.networks, self.learner, n_observations)
@@ -143,15 +130,6 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
         """Returns exploring decisions for scaled observations, float32 [n, D], without any effect on training."""
         decide, epsilon, noise = self.acting.decide, self.exploration_rate, self.noise
         return self.explorer.explore_apart(decide, observations, epsilon, noise, self._predict_rng)
-
-    @property
-    def lr_schedule(self) -> Schedule:
-        """`learning_rate` as a function of the progress that remains, by Stable-Baselines3's name."""
-        return lambda remaining: schedules.current_value("learning_rate", self.learning_rate, remaining)
-
-    @lr_schedule.setter
-    def lr_schedule(self, value: Schedule) -> None:
-        self.learning_rate = value
 
     def own_locals(self) -> dict[str, Any]:
         """Returns what callbacks find in their `locals` besides what `learn` was given."""
@@ -223,17 +201,6 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
         rows = self.replay_buffer.draw(updates, self.batch_size)
         normalization = None if self._environments is None else self._environments.normalization
         return normalization.normalize(rows, self.row, self.reward_scale) if normalization else rows
-
-    def current_inputs(self) -> dict[str, float]:
-        """Returns the update's inputs at this moment, by name; where a setting is None, its input is not used."""
-        remaining = self.progress.remaining
-        inputs = {name: getattr(self, name) for name in self._inputs}
-        for name, value in inputs.items():
-            if callable(value):
-                inputs[name] = schedules.current_value(name, value, remaining)
-            elif value is None:
-                inputs[name] = 0.0
-        return inputs
 
     def train(self, updates: int) -> None:
         """Makes updates on samples of the replay buffer: one compiled call, or a few where their number varies.

@@ -29,6 +29,7 @@ from pamdp_agents.learning.divergence import DivergedError
 from pamdp_agents.learning.learner import SEEDS, Learner
 from pamdp_agents.networks.keras_configs import UnknownObjectError
 from pamdp_agents.networks.keras_settings import check_tensorflow
+from pamdp_agents.spaces import ParameterizedActionSpace
 from pamdp_agents.training.progress import Progress
 
 
@@ -119,6 +120,7 @@ class Saved(EnvironmentBound):
         arrays = {f"{group}:{name}": w for group, ws in self.get_parameters().items() for name, w in ws.items()}
         if self._environments is not None:
             arrays |= self._environments.state()
+        arrays |= self.collected_state()
         AgentFile(
             agent=type(self).__name__,
             env=None if self._environments is None else self.env_name,
@@ -230,6 +232,17 @@ class Saved(EnvironmentBound):
             rng.bit_generator.state = own
         self._update_seed = check_integer("update_seed", state.get("update_seed", self._update_seed), 0) % SEEDS
 
+    def collected_state(self) -> dict[str, np.ndarray]:
+        """Returns what has been collected and is not yet learned from, as arrays for the agent's own file."""
+        return {}
+
+    def restore_collected(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes back what `collected_state` returned, from all arrays in a file.
+
+        Raises:
+            ValueError: It is damaged, or another agent's.
+        """
+
     def replay_state(self) -> dict[str, np.ndarray]:
         """Returns the replay buffer, as arrays.
 
@@ -256,6 +269,7 @@ class Saved(EnvironmentBound):
         agent.set_parameters(group_by_network(archive.arrays))
         agent.restore_progress(archive.data["progress"])
         agent._environments_state(archive)
+        agent.restore_collected(archive.arrays)
         if archive.replay_buffer is not None:
             agent.restore_replay(archive.replay_buffer)
         return agent
@@ -273,7 +287,11 @@ class Saved(EnvironmentBound):
     def _environments_state(self, archive: Archive) -> dict[str, np.ndarray]:
         """Returns where the environments of the agent in a file stood."""
         size = self.observation_transform.size
-        return check_state(archive.arrays, size, self.parameterized_space, self.extras())
+        return check_state(archive.arrays, size, self.decided_actions(), self.extras())
+
+    def decided_actions(self) -> ParameterizedActionSpace | None:
+        """Returns the actions of which a decision may be kept that was made ahead of updates; None: none is."""
+        return self.parameterized_space
 
     def _require_set_up(self, verb: str) -> None:
         if not self.is_set_up:

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from pamdp_agents.environments.processes import Processes
 from pamdp_agents.environments.recorded import has_recorder
 from pamdp_agents.environments.returned import LIMIT, Fault, refused_by, shown
+from pamdp_agents.spaces.canonical_actions import CanonicalActions
 from pamdp_agents.spaces.observations import ObservationTransform
-from pamdp_agents.spaces.parameterized import ParameterizedActionSpace
 
 Environment: TypeAlias = Any
 """A Gymnasium environment, a Gymnasium vector environment, or a Stable-Baselines3 `VecEnv`."""
@@ -177,8 +177,8 @@ class EnvironmentAdapter(ABC):
         """
         return None
 
-    def compose(self, actions: ParameterizedActionSpace, k: NDArray, x: NDArray) -> Any:
-        """Returns canonical actions (k [n], x [n, P]) as `step` takes them."""
+    def compose(self, actions: CanonicalActions, k: NDArray, x: NDArray) -> Any:
+        """Returns canonical actions (k [n, …], x [n, P]) as `step` takes them."""
         return actions.to_env_batch(k, x)
 
     def check_rewards(self, rewards: NDArray[np.float64], scale: float = 1.0) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from pamdp_agents.environments.adapter import EnvironmentAdapter
 from pamdp_agents.environments.recorded import finite_episode
 from pamdp_agents.environments.vec_normalize import SampleNormalization, find_vec_normalize
 from pamdp_agents.experience.transition import Decision
+from pamdp_agents.spaces.canonical_actions import CanonicalActions
 from pamdp_agents.spaces.observations import ObservationTransform
 from pamdp_agents.spaces.parameterized import ParameterizedActionSpace
 
@@ -56,6 +57,7 @@ class CanonicalEnvironments:
         adapter: The environments, behind the one interface.
         observations: Scales their observations.
         actions: Converts their actions.
+        as_collected: Observations are stored as they are acted on, also those that `VecNormalize` normalises.
 
     Attributes:
         env: The environments as they were given.
@@ -66,17 +68,24 @@ class CanonicalEnvironments:
         episode_lengths: Steps of each current episode, int64 [n].
         next_seed: The seed of the next reset, None for none.
         normalization: What `VecNormalize` does to observations and rewards, or None.
+        continued: Whether `observations` follow the last step: not after `reset`.
     """
 
     def __init__(
-        self, adapter: EnvironmentAdapter, observations: ObservationTransform, actions: ParameterizedActionSpace
+        self,
+        adapter: EnvironmentAdapter,
+        observations: ObservationTransform,
+        actions: CanonicalActions,
+        as_collected: bool = False,
     ):
         self._adapter, self._transform, self._actions = adapter, observations, actions
         adapter.consequence = STOPPED
         self.env, self.num_envs, self.name = adapter.env, adapter.num_envs, adapter.name
         vec_normalize = find_vec_normalize(adapter.env)
         self.normalization = None if vec_normalize is None else SampleNormalization(vec_normalize, observations)
-        of_observations = self.normalization is not None and self.normalization.of_observations
+        of_observations = (
+            not as_collected and self.normalization is not None and self.normalization.of_observations
+        )
         self._original = self.normalization if of_observations else None
         self.observations: Float32 | None = None
         self._stored: Float32 | None = None  # the same as they are stored: not normalised
@@ -85,6 +94,7 @@ class CanonicalEnvironments:
         self.episode_returns = np.zeros(self.num_envs)
         self.episode_lengths = np.zeros(self.num_envs, dtype=np.int64)
         self.next_seed: int | None = None
+        self.continued = False
         self._start = time.perf_counter()
 
     def reset(self, timestep: int) -> None:
@@ -100,6 +110,7 @@ class CanonicalEnvironments:
         """
         seed, self.next_seed = self.next_seed, None
         self.observations = self.decided = None
+        self.continued = False
         self._ended = np.zeros(self.num_envs, dtype=bool)
         self.episode_returns[:], self.episode_lengths[:] = 0.0, 0
         self._adapter.timestep = timestep
@@ -113,7 +124,7 @@ class CanonicalEnvironments:
         """Takes n canonical actions. `finish_step` is the next call.
 
         Args:
-            k: Discrete actions, int [n].
+            k: Discrete actions, int [n]; of several discrete variables [n, C].
             x: Parameters of all actions, scaled to [−1, 1], float [n, P].
         """
         self.observations = self.decided = None
@@ -195,6 +206,7 @@ class CanonicalEnvironments:
             if given is not None:
                 self._next = self._read(given)
         self.observations, self._stored = self._next
+        self.continued = True
         return None if given is None else self._adapter.stack(given)
 
     def state(self) -> dict[str, np.ndarray]:
@@ -240,6 +252,7 @@ class CanonicalEnvironments:
                 f"environments {np.flatnonzero(state['pending_resets']).tolist()} have to"
             )
         self.observations, self._stored = state["last_observation"], state["last_stored_observation"]
+        self.continued = True
         self._adapter.pending_resets = state["pending_resets"].copy()
         self.episode_returns, self.episode_lengths = state["episode_returns"].copy(), state["episode_lengths"].copy()
         self.next_seed = None
@@ -255,14 +268,14 @@ class CanonicalEnvironments:
 
 
 def check_state(
-    arrays: Mapping[str, np.ndarray], size: int, space: ParameterizedActionSpace, extras: Mapping[str, int]
+    arrays: Mapping[str, np.ndarray], size: int, space: ParameterizedActionSpace | None, extras: Mapping[str, int]
 ) -> dict[str, np.ndarray]:
     """Returns from a saved agent's arrays those that `CanonicalEnvironments.resume` takes, if they are there.
 
     Args:
         arrays: The arrays.
         size: D, size of an observation.
-        space: The agent's actions.
+        space: The agent's actions; None: it decides nothing ahead of updates.
         extras: Size of each extra of its decisions, by name.
 
     Raises:
@@ -278,7 +291,7 @@ def check_state(
         "episode_returns": (np.float64, (n,)),
         "episode_lengths": (np.int64, (n,)),
     }
-    if "decided_k" in arrays:
+    if space is not None and "decided_k" in arrays:
         expected |= {"decided_k": (np.int64, (n,)), "decided_x": (np.float32, (n, space.parameter_size))}
         expected |= {f"decided_{name}": (np.float32, (n, width)) for name, width in extras.items()}
     for name, (dtype, shape) in expected.items():
@@ -287,7 +300,7 @@ def check_state(
             raise ValueError(f"{name} must be finite, of type {dtype.__name__} and shape {shape}, got {array!r}")
     if arrays["episode_lengths"].min() < 0:
         raise ValueError(f"episode_lengths must not be negative, got {arrays['episode_lengths']}")
-    if "decided_k" in arrays and not np.isin(arrays["decided_k"], np.arange(space.n)).all():
+    if "decided_k" in expected and space is not None and not np.isin(arrays["decided_k"], np.arange(space.n)).all():
         raise ValueError(f"decided_k must be discrete actions in 0..{space.n - 1}, got {arrays['decided_k']}")
     return {name: arrays[name] for name in expected}
 
