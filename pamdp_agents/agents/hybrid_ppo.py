@@ -18,7 +18,7 @@ from pamdp_agents.learning.optimizers import Adam, adam, clip_by_norm
 from pamdp_agents.learning.train_state import Call, Result, TrainState
 from pamdp_agents.networks import features
 from pamdp_agents.networks.models import FlatNetwork
-from pamdp_agents.networks.policy_and_value import PolicyAndValue
+from pamdp_agents.networks.policy_and_value import LOG_STD, PolicyAndValue
 from pamdp_agents.spaces import ParameterizedActionSpace
 from pamdp_agents.spaces.canonical_actions import CanonicalActions
 from pamdp_agents.spaces.independent import IndependentActionSpace
@@ -144,8 +144,9 @@ class HybridPPO(OnPolicyAgent):
         metrics = [entropy_loss, policy_loss, value_loss, trained.mean_of_last_epoch[3], clip_fraction]
         metrics += [trained.last[5], explained]
         if self.canonical_actions.parameter_size:
-            output = self.networks["policy"](trained.state.networks["policy"].weights, parts["s"][:1])
-            metrics.append(distribution.std(output)[0])
+            network = self.networks["policy"]
+            weights = dict(zip(network.names, network.split(trained.state.networks["policy"].weights), strict=True))
+            metrics.append(tf.reduce_mean(tf.exp(weights[LOG_STD])))
         metrics += [*tf.unstack(trained.mean[6:]), trained.epochs]
         return Result(trained.state, dict(zip(self.metrics(), [each[None] for each in metrics], strict=True)))
 

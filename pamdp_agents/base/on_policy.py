@@ -126,9 +126,7 @@ class OnPolicyAgent(LearningAgent, RolloutSettings):
         Training makes whole rollouts of `n_steps` steps in each environment. One that was interrupted, also by a file,
         is gone on with, unless its environments are reset: then it begins anew.
         """
-        return super().learn(
-            total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
-        )
+        return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
 
     def act(self, networks: Networks, observations: Any) -> Decision:
         """Returns the most probable discrete actions and mean numbers for scaled observations [n, D]."""
@@ -273,7 +271,8 @@ class OnPolicyAgent(LearningAgent, RolloutSettings):
         if rows % self.batch_size and not self.is_set_up:
             warn_user(
                 f"batch_size={self.batch_size} does not divide the {rows} transitions of a rollout (n_steps="
-                f"{self.n_steps} in {n_envs} environment(s)): the last minibatch of each epoch has {rows % self.batch_size}"
+                f"{self.n_steps} in {n_envs} environment(s)): the last minibatch of each epoch has "
+                f"{rows % self.batch_size}"
             )
 
     def _read(self, rows: tf.Tensor) -> Rollout:
@@ -312,7 +311,10 @@ class OnPolicyAgent(LearningAgent, RolloutSettings):
             )
             self.progress.forget_round()
             return
-        buffer, progress = RolloutBuffer.restored(arrays, self.n_steps, self.row, self.distribution.options), self.progress
+        buffer, progress = (
+            RolloutBuffer.restored(arrays, self.n_steps, self.row, self.distribution.options),
+            self.progress,
+        )
         under_way = self.n_steps if progress.due is not None else progress.round_steps
         if buffer.pos != under_way:
             raise ValueError(f"the rollout has {buffer.pos} steps, but {under_way} were made of it")

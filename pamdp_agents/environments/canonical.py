@@ -83,9 +83,7 @@ class CanonicalEnvironments:
         self.env, self.num_envs, self.name = adapter.env, adapter.num_envs, adapter.name
         vec_normalize = find_vec_normalize(adapter.env)
         self.normalization = None if vec_normalize is None else SampleNormalization(vec_normalize, observations)
-        of_observations = (
-            not as_collected and self.normalization is not None and self.normalization.of_observations
-        )
+        of_observations = not as_collected and self.normalization is not None and self.normalization.of_observations
         self._original = self.normalization if of_observations else None
         self.observations: Float32 | None = None
         self._stored: Float32 | None = None  # the same as they are stored: not normalised

@@ -38,15 +38,17 @@ class Exportable(Protocol):
         observation_space: Its observation space.
         action_space: Its action space.
         observation_transform: Flattens and scales observations.
-        parameterized_space: Converts canonical actions to the environment's.
         scale_observations: Whether observations are scaled.
     """
 
     observation_space: spaces.Space[Any]
     action_space: spaces.Space[Any]
     observation_transform: ObservationTransform
-    parameterized_space: ParameterizedActionSpace
     scale_observations: bool | list[str]
+
+    @property
+    def parameterized_space(self) -> ParameterizedActionSpace:
+        """Converts canonical actions to the environment's."""
 
     def flat_weights(self) -> dict[str, np.ndarray]:
         """Returns each network's weights, float32 [size]."""

@@ -1,4 +1,4 @@
-"""The distribution of hybrid actions: categorical variables and Gaussian numbers, drawn in NumPy, learned in TensorFlow.
+"""The distribution of hybrid actions, of categorical variables and Gaussian numbers: NumPy draws, TensorFlow learns.
 
 A network gives all of it as one row: the logits of all variables, the means, the logarithms of the standard deviations,
 and beside it the observation's value.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,15 @@ from pamdp_agents.learning.flat import FlatLayout
 HALF_LOG_TAU = 0.5 * math.log(2.0 * math.pi)
 
 
-class Head(NamedTuple):
+class _Block(NamedTuple):
+    """Categorical variables in a row that have as many options: so many variables, options of each."""
+
+    variables: int
+    options: int
+
+
+@dataclass(frozen=True)
+class Head:
     """A part of the action whose probability is looked at for itself.
 
     Attributes:
@@ -37,13 +46,6 @@ class Head(NamedTuple):
     def is_discrete(self) -> bool:
         """Whether it consists of categorical variables."""
         return self.variables.stop > self.variables.start
-
-
-class _Block(NamedTuple):
-    """Categorical variables in a row that have as many options: so many variables, options of each."""
-
-    count: int
-    options: int
 
 
 class HybridDistribution:
@@ -81,7 +83,9 @@ class HybridDistribution:
         logits = self._logits(output)
         if isinstance(output, np.ndarray):
             none = np.zeros((len(output), 0), np.int64)
-            return np.concatenate([none, *(block.argmax(-1) for block in logits)], 1), output[:, self.row.places["mean"]]
+            return np.concatenate([none, *(block.argmax(-1) for block in logits)], 1), output[
+                :, self.row.places["mean"]
+            ]
         best = [tf.argmax(block, -1, tf.int32) for block in logits]
         return tf.concat(best, 1) if best else tf.zeros((output.shape[0], 0), tf.int32), self._part(output, "mean")
 
@@ -107,9 +111,9 @@ class HybridDistribution:
         """
         of_variables, start = [], 0
         for block, logits in zip(self._blocks, self._logits(output), strict=True):
-            taken = tf.one_hot(k[:, start : start + block.count], block.options)
+            taken = tf.one_hot(k[:, start : start + block.variables], block.options)
             of_variables.append(tf.reduce_sum(tf.nn.log_softmax(logits) * taken, -1))
-            start += block.count
+            start += block.variables
         mean, log_std = self._part(output, "mean"), self._part(output, "log_std")
         of_numbers = -0.5 * tf.square((x - mean) * tf.exp(-log_std)) - log_std - HALF_LOG_TAU
         if self._mask is not None:
@@ -132,10 +136,6 @@ class HybridDistribution:
         """Returns the observation's value [n]."""
         return output[:, self.row.places["value"].start]
 
-    def std(self, output: tf.Tensor) -> tf.Tensor:
-        """Returns the mean standard deviation of the numbers, float32 [n]."""
-        return tf.reduce_mean(tf.exp(self._part(output, "log_std")), 1)
-
     def _part(self, output: tf.Tensor, name: str) -> tf.Tensor:
         return output[:, self.row.places[name]]
 
@@ -154,7 +154,7 @@ class HybridDistribution:
 
     def _of_heads(self, of_variables: list[tf.Tensor], of_numbers: tf.Tensor) -> tf.Tensor:
         """Returns sums over the variables and numbers of each head, [n, heads]."""
-        joined = tf.concat(of_variables, 1) if of_variables else None
+        joined = tf.concat(of_variables, 1) if of_variables else of_numbers[:, :0]
         sums = [
             tf.reduce_sum(joined[:, head.variables] if head.is_discrete else of_numbers[:, head.numbers], 1)
             for head in self.heads

@@ -15,6 +15,8 @@ from pamdp_agents.networks.initializers import UNIFORM_FAN_IN, get_initializer
 from pamdp_agents.networks.layers import HiddenLayer, OutputLayer, check_net_arch, dense
 from pamdp_agents.networks.models import NumPyModel
 
+LOG_STD = "policy/log_std"  # the name of these weights
+
 
 class PolicyAndValue(NumPyModel):
     """A policy of logits and means and a value, each with hidden layers of its own; standard deviations beside them.

@@ -93,9 +93,8 @@ class IndependentActionSpace:
         self.low, self.high = np.concatenate(bounds, 1)
         with np.errstate(over="ignore"):
             scaled = self.high - self.low <= WIDEST_RANGE
-        self._middle, self._half = np.zeros(size), np.ones(size)
-        self._middle[scaled] = ((self.low + self.high) / 2)[scaled]
-        self._half[scaled] = ((self.high - self.low) / 2)[scaled]
+        low, high = np.where(scaled, self.low, -1.0), np.where(scaled, self.high, 1.0)
+        self._middle, self._half = (low + high) / 2, (high - low) / 2
         self._inverse_half = inverse(self._half)
 
     def to_env_batch(self, k: ArrayLike, x: ArrayLike) -> list[Any]:
