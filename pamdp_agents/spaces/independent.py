@@ -26,6 +26,7 @@ class Part:
 
     Attributes:
         name: A short name of it, `"action"` for a space that is one leaf.
+        path: Where it is in the space, as Python writes it, such as `['gear']`; empty for a space that is one leaf.
         space: The leaf.
         choices: Its columns of `k`; none of a Box.
         numbers: Its columns of `x`; none of all others.
@@ -33,6 +34,7 @@ class Part:
     """
 
     name: str
+    path: str
     space: Leaf
     choices: slice
     numbers: slice
@@ -57,6 +59,8 @@ class IndependentActionSpace:
         parameter_size: P.
         low: float64 [P], lower bounds in the environment's units; −∞ where there is none.
         high: float64 [P], upper bounds.
+        middle: float64 [P], what 0 stands for in the environment's units.
+        half: float64 [P], how far from that 1 is.
 
     Raises:
         TypeError: A leaf is something else, or there is nothing to decide.
@@ -84,7 +88,7 @@ class IndependentActionSpace:
                 numbers = slice(size, size + bounds[-1].shape[1])
             name = re.sub(r"\W+", "_", path).strip("_") or "action"
             choices = slice(len(options), len(options) + len(counts))
-            self.parts.append(Part(name, leaf, choices, numbers, start))
+            self.parts.append(Part(name, path, leaf, choices, numbers, start))
             options, size = options + counts, numbers.stop
         self.options = tuple(options)
         self.parameter_size = size
@@ -94,8 +98,8 @@ class IndependentActionSpace:
         with np.errstate(over="ignore"):
             scaled = self.high - self.low <= WIDEST_RANGE
         low, high = np.where(scaled, self.low, -1.0), np.where(scaled, self.high, 1.0)
-        self._middle, self._half = (low + high) / 2, (high - low) / 2
-        self._inverse_half = inverse(self._half)
+        self.middle, self.half = (low + high) / 2, (high - low) / 2
+        self._inverse_half = inverse(self.half)
 
     def to_env_batch(self, k: ArrayLike, x: ArrayLike) -> list[Any]:
         """Returns the list of n environment actions.
@@ -138,7 +142,7 @@ class IndependentActionSpace:
                     values[:, part.numbers] = rows
                 else:
                     k[:, part.choices] = rows.astype(np.int64) - part.start
-        return k.astype(np.int32), ((values - self._middle) * self._inverse_half).astype(np.float32)
+        return k.astype(np.int32), ((values - self.middle) * self._inverse_half).astype(np.float32)
 
     def _check(self, k: ArrayLike, x: ArrayLike) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Returns choices and numbers in the environment's units, within their bounds."""
@@ -155,7 +159,7 @@ class IndependentActionSpace:
             )
         if k.size and ((k < 0) | (k >= self.options)).any():
             raise ValueError(f"discrete choices must be below {self.options} and at least 0, got {k.tolist()}")
-        return k, np.minimum(np.maximum(x * self._half + self._middle, self.low), self.high)
+        return k, np.minimum(np.maximum(x * self.half + self.middle, self.low), self.high)
 
     def _column(self, part: Part, k: NDArray[Any], values: NDArray[np.float64]) -> NDArray[Any]:
         """Returns a leaf's part of n actions, stacked."""

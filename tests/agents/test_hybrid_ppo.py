@@ -303,3 +303,29 @@ def test_agents_trained_together_need_rollouts_of_one_size():
     two = HybridPPO("MlpPolicy", SyncVectorEnv([lambda: Free(INDEPENDENT)] * 2), **SMALL)
     with pytest.raises(ValueError, match="as many transitions at once"):
         train_together([one, two], 16)
+
+
+# -------------------------------------------------------------------- export
+
+
+@pytest.mark.parametrize("format", ["saved_model", "tflite"])
+def test_an_exported_policy_of_independent_parts_gives_the_actions_of_predict(tmp_path, format):
+    space = Dict(
+        {"gear": Discrete(3, start=1), "on": MultiBinary((2, 2)), "n": Box(-3, 9, (2,), np.int64), "x": Box(0, 5, ())}
+    )
+    agent = HybridPPO("MlpPolicy", Free(space), **SMALL)
+    rng = np.random.default_rng(0)
+    weights = {name: rng.normal(size=w.shape) for name, w in agent.get_parameters()["policy"].items()}
+    agent.set_parameters({"policy": weights}, exact_match=False)
+    agent.export(tmp_path / "policy", format=format)
+    rows = rng.uniform(-1, 1, (30, 2)).astype("f")
+    if format == "tflite":
+        outputs = tf.lite.Interpreter(str(tmp_path / "policy.tflite")).get_signature_runner()(observation=rows)
+    else:
+        policy = tf.saved_model.load(str(tmp_path / "policy")).signatures["serving_default"]
+        outputs = {name: value.numpy() for name, value in policy(observation=tf.constant(rows)).items()}
+    actions = agent.predict(rows, deterministic=True)[0]
+    for name in space:
+        expected = np.stack([action[name] for action in actions])
+        np.testing.assert_allclose(outputs[f"action_{name}"], expected, atol=5e-5, err_msg=name)
+        assert len(np.unique(expected)) > 1

@@ -12,6 +12,7 @@ pytest.importorskip("stable_baselines3", reason="Stable-Baselines3 is not instal
 
 import stable_baselines3 as sb3
 import torch
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 STEPS = 64
 SPACES = {"discrete": gym.spaces.Discrete(3), "box": gym.spaces.Box(-1, 1, (2,))}
@@ -72,11 +73,11 @@ def our_form(arrays, ours):
     return given
 
 
-def pair(space, **settings):
+def pair(space, wrap=lambda env: env, **settings):
     """SB3's agent and ours with the same weights and the same rollout, after which both have moved alike."""
     settings = SETTINGS | settings
-    theirs = sb3.PPO("MlpPolicy", Given(space), device="cpu", **settings)
-    ours = HybridPPO("MlpPolicy", Given(space), **settings)
+    theirs = sb3.PPO("MlpPolicy", wrap(Given(space)), device="cpu", **settings)
+    ours = HybridPPO("MlpPolicy", wrap(Given(space)), **settings)
     copy_weights(theirs, ours)
     _, callback = theirs._setup_learn(STEPS, None, True, "PPO", False)
     theirs.collect_rollouts(theirs.env, callback, theirs.rollout_buffer, STEPS)
@@ -94,9 +95,14 @@ def rows_with_log_probs(ours):
     return parts, log_probs, Minibatch(tf.concat([rows, log_probs], 1), tf.ones(STEPS))
 
 
+def normalized(env):
+    return VecNormalize(DummyVecEnv([lambda: env]), gamma=SETTINGS["gamma"])
+
+
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
-def test_values_log_probabilities_advantages_and_returns_are_the_same(space):
-    theirs, ours = pair(space)
+@pytest.mark.parametrize("wrap", [lambda env: env, normalized], ids=["as it is", "normalised"])
+def test_values_log_probabilities_advantages_and_returns_are_the_same(space, wrap):
+    theirs, ours = pair(space, wrap)
     parts, log_probs, _ = rows_with_log_probs(ours)
     buffer = theirs.rollout_buffer
     np.testing.assert_allclose(parts["s"], buffer.observations[:, 0], atol=1e-6)
