@@ -2,8 +2,9 @@
 
     python examples/two_choices_and_a_box.py
 
-A machine is set up for orders: which tool, whether to cool, and how fast to run, all at once and none of them a parameter
-of another. Plain PPO takes no such Tuple. The best policy is known, so the script ends with how near the agent has come.
+A machine is set up for orders: which tool, whether to cool, and how fast to run, all at once and none of them a
+parameter of another. Plain PPO takes no such Tuple. The best policy is known, so the script ends with how near the
+agent has come.
 """
 
 import argparse
@@ -21,19 +22,21 @@ BEST_RETURN = 30.0
 class Workshop(gym.Env):
     """Ten orders in an episode; each is seen as three numbers: softness, heat and size.
 
-    An order pays 1 for the right one of three tools (by softness), 1 for cooling if and only if it is hot, and 1 less the
-    distance of the speed from the best one, which is 2 + 3·size, from 0 to 8. At best it pays 3.
+    An order pays 1 for the right one of three tools (by softness), 1 for cooling if and only if it is hot, and 1 less
+    the distance of the speed from the best one, 2 + 3·size. At best it pays 3.
     """
 
     observation_space = Box(-1, 1, (3,))
     action_space = Tuple((Discrete(3), Discrete(2), Box(0, 8, (1,))))
 
     def reset(self, *, seed=None, options=None):
+        """Starts with a first order."""
         super().reset(seed=seed)
         self.orders = 0
         return self._next_order(), {}
 
     def step(self, action):
+        """Carries out an order, and shows the next one."""
         tool, cools, speed = action
         softness, heat, size = self.order
         right_tool, is_hot, best_speed = int(np.digitize(softness, [-0.3, 0.3])), heat > 0, 2 + 3 * size

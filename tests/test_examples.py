@@ -81,7 +81,7 @@ RUNS = {
         ("agent.zip",),
     ),
     "two_choices_and_a_box.py": Run(
-        "--n-timesteps 2048", (rf"mean return after 2048 steps {NUMBER}, which is {NUMBER}% of the best",)
+        "--n-timesteps 2048", (rf"mean return after \d+ steps {NUMBER}, which is {NUMBER}% of the best",)
     ),
     "use_pretrained.py": Run("--n-episodes 1", (rf"episode 0: return {NUMBER}: (run|hop|leap) \d+",)),
 }
