@@ -47,6 +47,8 @@ class OffPolicyAgent(ExplorationSettings, LearningAgent, ReplaySettings):
         replay_buffer: The stored transitions.
     """
 
+    saved_apart = ("replay_buffer",)
+
     reward_scale: float = setting(
         default=1.0,
         text="What rewards are multiplied by before they are stored; another value rescales those that are.",

@@ -234,7 +234,7 @@ class OnPolicyAgent(LearningAgent, RolloutSettings):
         self.forget_weights()
         if made < updates and self.verbose:
             print(f"stopped after {made} of {updates} epochs, for the policy has changed by more than target_kl")
-        rows = self.rollout_buffer.part("s").reshape(-1, self.observation_transform.size)
+        rows = self.rollout_buffer.rows.reshape(-1, self.row.size)[:, self.row.places["s"]]
         if not self._saw_observations and len(rows) >= ENOUGH:
             self._saw_observations = True
             warn_of_unseen(self.observation_transform, rows[:MOST])
@@ -287,10 +287,15 @@ class OnPolicyAgent(LearningAgent, RolloutSettings):
 
     def collected_state(self) -> dict[str, np.ndarray]:
         """Returns the rollout under way, or that which is not yet learned from, as arrays."""
-        if self.progress.round_timesteps is None and self.progress.due is None:
+        if not self._steps_kept():
             return {}
-        state = self.rollout_buffer.state()
-        return state | {"rollout_n_steps": np.array(self.n_steps)} if state else {}
+        return self.rollout_buffer.state() | {"rollout_n_steps": np.array(self.n_steps)}
+
+    def _steps_kept(self) -> int:
+        """Returns how many steps of a rollout are there that are not yet learned from."""
+        if self.progress.due is not None:
+            return self.n_steps
+        return 0 if self.progress.round_timesteps is None else self.progress.round_steps
 
     def restore_collected(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Takes back what `collected_state` returned; with another `n_steps`, the rollout is given up.
@@ -299,7 +304,8 @@ class OnPolicyAgent(LearningAgent, RolloutSettings):
             ValueError: It is damaged, or another agent's.
         """
         if "rollout_s" not in arrays:
-            self.progress.forget_round()
+            if self._steps_kept():
+                raise ValueError("the rollout under way is missing")
             return
         n_steps = arrays.get("rollout_n_steps", np.zeros(0))
         if n_steps.shape != () or n_steps.dtype.kind != "i":
@@ -311,11 +317,7 @@ class OnPolicyAgent(LearningAgent, RolloutSettings):
             )
             self.progress.forget_round()
             return
-        buffer, progress = (
-            RolloutBuffer.restored(arrays, self.n_steps, self.row, self.distribution.options),
-            self.progress,
-        )
-        under_way = self.n_steps if progress.due is not None else progress.round_steps
-        if buffer.pos != under_way:
-            raise ValueError(f"the rollout has {buffer.pos} steps, but {under_way} were made of it")
+        buffer = RolloutBuffer.restored(arrays, self.n_steps, self.row, self.distribution.options)
+        if buffer.pos != self._steps_kept():
+            raise ValueError(f"the rollout has {buffer.pos} steps, but {self._steps_kept()} were made of it")
         self.rollout_buffer = buffer

@@ -6,7 +6,7 @@ import io
 import os
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import IO, Any, Self
+from typing import IO, Any, ClassVar, Self
 
 import numpy as np
 
@@ -46,6 +46,9 @@ class Saved(EnvironmentBound):
         super().begin()
         self.progress = Progress(self.stats_window_size)
         self.learner: Learner
+
+    saved_apart: ClassVar[tuple[str, ...]] = ()
+    """What is saved with the agent only if `include` names it."""
 
     @abstractmethod
     def forget_weights(self) -> None:
@@ -101,7 +104,7 @@ class Saved(EnvironmentBound):
         Args:
             path: Where to; `.zip` is added if it has no suffix. Or a binary file open for writing.
             exclude: Settings to leave out; the loaded agent has their defaults.
-            include: `["replay_buffer"]` saves it in the same file.
+            include: `["replay_buffer"]` saves it in the same file, of an agent that has one.
 
         Raises:
             ValueError: `exclude` or `include` name something unknown.
@@ -111,10 +114,10 @@ class Saved(EnvironmentBound):
         excluded, included = set(exclude or ()), set(include or ())
         parameters = self.__signature__.parameters.values()
         optional = {each.name for each in parameters if each.default is not each.empty}
-        if excluded - optional or included - {"replay_buffer"}:
+        if excluded - optional or included - set(self.saved_apart):
             raise ValueError(
-                f"exclude takes settings that have a default ({sorted(optional)}) and include takes ['replay_buffer']; "
-                f"got exclude={sorted(excluded)}, include={sorted(included)}"
+                f"exclude takes settings that have a default ({sorted(optional)}) and include takes "
+                f"{list(self.saved_apart)}; got exclude={sorted(excluded)}, include={sorted(included)}"
             )
         plain, objects = ({n: v for n, v in part.items() if n not in excluded} for part in self.config())
         arrays = {f"{group}:{name}": w for group, ws in self.get_parameters().items() for name, w in ws.items()}
@@ -213,7 +216,7 @@ class Saved(EnvironmentBound):
         if not self.is_set_up:
             return _make, (type(self), self.settings())
         file = io.BytesIO()
-        self.save(file, include=["replay_buffer"])
+        self.save(file, include=self.saved_apart)
         return _load, (type(self), file.getvalue(), self.device, self.tensorboard_log)
 
     def progress_state(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import copy
 import io
 import math
+import pickle
 
 import gymnasium as gym
 import numpy as np
@@ -251,6 +252,25 @@ def test_other_environments_within_a_rollout_begin_it_anew():
     agent = HybridPPO("MlpPolicy", Free(PARAMETERIZED), **SMALL).learn(16, Swap())
     assert agent.n_envs == 2 and agent.rollout_buffer.n_envs == 2
     assert agent.num_timesteps >= 16 and agent._n_updates == 2
+
+
+def test_an_agent_comes_back_from_every_moment_of_a_callback_and_as_a_copy():
+    class SaveEverywhere(BaseCallback):
+        def _save(self):
+            self.model.save(file := io.BytesIO())
+            file.seek(0)
+            loaded, copied = HybridPPO.load(file), copy.deepcopy(self.model)
+            for other in (loaded, copied):
+                assert other.num_timesteps == self.model.num_timesteps
+                np.testing.assert_array_equal(other.learner.weights()["policy"], self.model.learner.weights()["policy"])
+            return True
+
+        _on_training_start = _on_rollout_start = _on_step = _on_rollout_end = _on_training_end = _save
+
+    agent = HybridPPO("MlpPolicy", Free(PARAMETERIZED), **SMALL).learn(16, SaveEverywhere())
+    assert pickle.loads(pickle.dumps(agent)).num_timesteps == 16
+    with pytest.raises(ValueError, match=r"include takes \[\]"):
+        agent.save(io.BytesIO(), include=["replay_buffer"])
 
 
 # -------------------------------------------------------------------- what is refused and said
