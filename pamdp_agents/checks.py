@@ -12,37 +12,60 @@ from typing import Any
 
 LARGEST_SEED = 2**32 - 1
 """What NumPy's and Keras's global generators take."""
+LARGEST_COUNT = 2**53
+"""More than any training reaches, and exact as a float."""
+LARGEST_NUMBER = (2 - 2**-23) * 2.0**127
+"""The largest float32: agents compute in it, and take a larger number for infinity."""
+SMALLEST_NUMBER = 2.0**-126
+"""The smallest float32 that is not 0 for XLA."""
 
 
 def check_range(
     name: str, value: Any, above: float | None = None, at_least: float | None = None, to: float | None = None
 ) -> Any:
-    """Returns a finite number after checking its range.
+    """Returns a finite number that float32 can hold, after checking its range.
 
     Raises:
         TypeError: It is not a number.
         ValueError: It is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number {_range(above, at_least, to)}, got {value!r}")
+        raise TypeError(f"{name} must be a number{_range(above, at_least, to)}, got {value!r}")
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     inside = (above is None or number > above) and (at_least is None or number >= at_least)
     if not (math.isfinite(number) and inside and (to is None or number <= to)):
-        raise ValueError(f"{name} must be a finite number {_range(above, at_least, to)}, got {value!r}")
+        raise ValueError(f"{name} must be a finite number{_range(above, at_least, to)}, got {_shown(value)}")
+    if abs(number) > LARGEST_NUMBER or (above == 0 and number < SMALLEST_NUMBER):
+        taken_for = "infinity" if abs(number) > 1 else "0"
+        raise ValueError(
+            f"{name} must be a number{_range(above, at_least, to)} in float32, in which agents compute, got {value!r}, "
+            f"which is {taken_for} there"
+        )
     return value
 
 
 def _range(above: float | None, at_least: float | None, to: float | None) -> str:
     """Returns the bounds in words. Only for errors: learning rates are checked at every update."""
     bounds = (("above", above), ("at least", at_least), ("at most", to))
-    return " and ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
+    return " " * any(bound is not None for _, bound in bounds) + " and ".join(
+        f"{word} {bound}" for word, bound in bounds if bound is not None
+    )
+
+
+def _shown(value: Any) -> str:
+    """Returns a number for an error message; Python does not write integers of thousands of digits."""
+    return (
+        f"an integer of {value.bit_length()} bits"
+        if isinstance(value, int) and value.bit_length() > 999
+        else repr(value)
+    )
 
 
 def check_integer(name: str, value: Any, at_least: int, to: int | None = None) -> int:
-    """Returns an integer after checking that it is at least a given one, and at most another.
+    """Returns an integer after checking that it is at least a given one, and at most another, or `LARGEST_COUNT`.
 
     Raises:
         TypeError: It is not an integer.
@@ -55,7 +78,9 @@ def check_integer(name: str, value: Any, at_least: int, to: int | None = None) -
         raise TypeError(f"{name} must be {accepted}, got {value!r}")
     number = int(value)
     if number < at_least or (to is not None and number > to):
-        raise ValueError(f"{name} must be {accepted}, got {value!r}")
+        raise ValueError(f"{name} must be {accepted}, got {_shown(value)}")
+    if number > LARGEST_COUNT:
+        raise ValueError(f"{name} must be {accepted}, and at most {LARGEST_COUNT}, got {_shown(value)}")
     return number
 
 

@@ -52,7 +52,8 @@ def get(name: str, value: Any, to: float | None = None) -> float | Schedule:
 
     Raises:
         TypeError: It is none of these.
-        ValueError: A value is below 0 or above `to`, now or (for a function) at the start of training.
+        ValueError: A value is below 0 or above `to`, now or (for a function) at the start of training, or (for a
+            `LinearSchedule`) at its end.
     """
     if isinstance(value, Mapping):
         try:
@@ -68,7 +69,8 @@ def get(name: str, value: Any, to: float | None = None) -> float | Schedule:
             f"dict, got {value!r}"
         )
     try:
-        current_value(name, value, 1.0, to)
+        for remaining in (1.0, 0.0) if isinstance(value, LinearSchedule) else (1.0,):  # between its ends it is between
+            current_value(name, value, remaining, to)
     except TypeError as error:
         raise TypeError(
             f"{name} must be a number or a function of one number, the progress that remains: {error}"

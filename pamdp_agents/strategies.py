@@ -16,6 +16,9 @@ import tensorflow as tf
 
 from pamdp_agents.checks import check_range
 
+LARGEST_FACTOR = 1e6
+"""The largest that a gradient is multiplied by: float32 must hold its norm."""
+
 
 class StrategyContext(NamedTuple):
     """What a strategy may look at besides the gradient.
@@ -127,11 +130,11 @@ class SignReversal(GradientStrategy):
     """`"sign_reversal"`: where the TD error is negative, the taken action's gradient is reversed and scaled.
 
     Args:
-        factor: What the reversed gradient is multiplied by.
+        factor: What the reversed gradient is multiplied by, within ±1e6.
     """
 
     def __init__(self, factor: float = 0.1):
-        self.factor = float(check_range("factor", factor))
+        self.factor = float(check_range("factor", factor, at_least=-LARGEST_FACTOR, to=LARGEST_FACTOR))
 
     def __call__(self, gradient: tf.Tensor, context: StrategyContext) -> tf.Tensor:
         """Returns −factor·g where δ < 0 and the parameter is the taken action's, else g, float32 [n, P]."""
@@ -159,11 +162,11 @@ class PseudoInverse(GradientStrategy):
     """`"pseudo_inverse"`: the taken action's gradient is scaled by its parameter and by the TD error's sign.
 
     Args:
-        factor: The weight of the TD error's sign.
+        factor: The weight of the TD error's sign, within ±1e6.
     """
 
     def __init__(self, factor: float = 0.1):
-        self.factor = float(check_range("factor", factor))
+        self.factor = float(check_range("factor", factor, at_least=-LARGEST_FACTOR, to=LARGEST_FACTOR))
 
     def __call__(self, gradient: tf.Tensor, context: StrategyContext) -> tf.Tensor:
         """Returns g·x·(1 + factor·sign δ) where the parameter is the taken action's, else g, float32 [n, P]."""

@@ -209,10 +209,13 @@ class ActorCriticAgent(OffPolicyAgent):
         optimizer_kwargs: dict[str, Any] | None = None,
     ) -> dict[str, FlatNetwork]:
         arch = net_arch if isinstance(net_arch, dict) else {"pi": net_arch, "qf": net_arch}
-        arguments = dict(features_extractor_kwargs or {})
-        if not normalize_images and features_extractor is None and features.POLICIES[self.policy] is not None:
-            arguments["normalized_image"] = True
-        make_extractor = features.make(features_extractor, self.policy, self.observation_transform, arguments)
+        make_extractor = features.make(
+            features_extractor,
+            self.policy,
+            self.observation_transform,
+            features_extractor_kwargs,
+            normalize_images,
+        )
 
         def make(which: Callable[..., Any], own_arch: Sequence[int], output_initializer: Any) -> FlatNetwork:
             arguments = {"net_arch": own_arch, "activation_fn": activation_fn, "output_initializer": output_initializer}

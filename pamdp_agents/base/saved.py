@@ -23,7 +23,7 @@ from pamdp_agents.files.agent_file import (
     read_widest_range,
 )
 from pamdp_agents.files.archive import Archive, SavedFileError, versions
-from pamdp_agents.files.sizes import check_sizes
+from pamdp_agents.files.sizes import check_network_sizes, check_space_sizes
 from pamdp_agents.learning import parameters
 from pamdp_agents.learning.divergence import DivergedError
 from pamdp_agents.learning.learner import SEEDS, Learner
@@ -195,7 +195,8 @@ class Saved(EnvironmentBound):
         try:
             agent = cls._restored(archive, saved | where | given)
         except Exception as error:
-            if (given or device != "auto") and cls._is_whole(archive, saved, given):
+            sizes_are_the_files = isinstance(error, SavedFileError) and not given.keys() & {"policy", "policy_kwargs"}
+            if (given or device != "auto") and not sizes_are_the_files and cls._is_whole(archive, saved, given):
                 raise  # what the caller gave is at fault, and the error says so
             if isinstance(error, UnknownObjectError):
                 raise SavedFileError(f"{path} names what this program does not know: {error}") from error
@@ -265,10 +266,13 @@ class Saved(EnvironmentBound):
     @classmethod
     def _restored(cls, archive: Archive, settings: Mapping[str, Any]) -> Self:
         """Returns an agent of these settings with what the file holds; raises anything if the file is damaged."""
-        check_sizes(archive, settings.get("policy_kwargs"))
         agent = cls(env=None, **settings)
         agent.widest_range = read_widest_range(archive)
-        agent.set_up(*read_spaces(archive))
+        policy_kwargs = agent.policy_kwargs or {}
+        check_space_sizes(archive, agent.policy, policy_kwargs)
+        observation_space, action_space = read_spaces(archive)
+        check_network_sizes(archive, agent.policy, policy_kwargs, observation_space)
+        agent.set_up(observation_space, action_space)
         agent.set_parameters(group_by_network(archive.arrays))
         agent.restore_progress(archive.data["progress"])
         agent._environments_state(archive)

@@ -109,16 +109,18 @@ class EvalCallback(EventCallback):
         )
         self._is_success_buffer = successes
         self.last_mean_reward = float(np.mean(rewards))
+        is_best = self.last_mean_reward > self.best_mean_reward
+        # Before the evaluation is noted: killed in between, the best agent of those noted, or a better one, is kept.
+        if is_best and self.best_model_save_path is not None:
+            self.model.save(os.path.join(self.best_model_save_path, "best_model"))
         self._write(rewards, lengths, successes)
         self._log(rewards, lengths, successes)
 
         go_on = True
-        if self.last_mean_reward > self.best_mean_reward:
+        if is_best:
             self.best_mean_reward = self.last_mean_reward
             if self.verbose >= 1:
                 tqdm.write("New best mean reward!")
-            if self.best_model_save_path is not None:
-                self.model.save(os.path.join(self.best_model_save_path, "best_model"))
             if self.callback_on_new_best is not None:
                 go_on = self.callback_on_new_best.on_step()
         return self._on_event() and go_on

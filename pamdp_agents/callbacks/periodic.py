@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from pamdp_agents.callbacks.base import BaseCallback, ConvertCallback, EventCallback
 from pamdp_agents.checks import check_integer
+from pamdp_agents.files.atomic import write_file
 
 
 class EveryNTimesteps(EventCallback):
@@ -88,7 +89,8 @@ class CheckpointCallback(BaseCallback):
         if self.save_replay_buffer and getattr(self.model, "replay_buffer", None) is not None:
             self._save("replay buffer", self.model.save_replay_buffer, "replay_buffer_", "")  # its suffix: the agent's
         if self.save_vecnormalize and self.model.get_vec_normalize_env() is not None:
-            self._save("VecNormalize", self.model.get_vec_normalize_env().save, "vecnormalize_", ".pkl")
+            vec_normalize = self.model.get_vec_normalize_env()
+            self._save("VecNormalize", lambda path: write_file(Path(path), vec_normalize.save), "vecnormalize_", ".pkl")
         return True
 
     def _save(self, what: str, save: Callable[[str], Any], kind: str, suffix: str) -> None:

@@ -61,9 +61,19 @@ class TransitionRing:
             self.pos, self.full = 0, True
 
     def draw(self, batches: int, batch_size: int) -> np.ndarray:
-        """Draws batches uniformly, with replacement: float32 [batches, batch_size, layout.size]."""
-        indices = self.rng.integers(0, len(self), batches * batch_size)
-        return self.rows.take(indices, axis=0).reshape(batches, batch_size, -1)
+        """Draws batches uniformly, with replacement: float32 [batches, batch_size, layout.size].
+
+        Raises:
+            MemoryError: There is no memory for so many.
+        """
+        try:
+            indices = self.rng.integers(0, len(self), batches * batch_size)
+            return self.rows.take(indices, axis=0).reshape(batches, batch_size, -1)
+        except (MemoryError, ValueError):  # the latter where no address is so large
+            raise MemoryError(
+                f"batch_size={batch_size} transitions for each of {batches} updates take "
+                f"{4e-9 * batches * batch_size * self.layout.size:,.0f} GB of memory at once; choose fewer"
+            ) from None
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns what `restore` needs, as arrays."""

@@ -6,6 +6,9 @@ import csv
 import os
 from pathlib import Path
 
+from pamdp_agents.files.atomic import write_file
+from pamdp_agents.files.streams import with_suffix
+
 TRAINING, EVALUATION = "#8fb8de", "#c8501e"
 
 
@@ -15,12 +18,13 @@ def draw_learning_curve(progress_csv: str | os.PathLike, png_path: str | os.Path
     Args:
         progress_csv: The log table (`progress.csv`); its columns `rollout/ep_rew_mean` and `eval/mean_reward`
             are drawn over `time/total_timesteps`.
-        png_path: Where the picture goes.
+        png_path: Where the picture goes, whole or not at all; its suffix is `.png` if it has none.
         title: What stands above it.
 
     Raises:
         ValueError: The table has no returns.
         ImportError: Matplotlib is not installed.
+        OSError: The picture cannot be written.
     """
     with Path(progress_csv).open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -45,7 +49,7 @@ def draw_learning_curve(progress_csv: str | os.PathLike, png_path: str | os.Path
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    figure.savefig(png_path, dpi=120)
+    write_file(with_suffix(png_path, ".png"), lambda file: figure.savefig(file, dpi=120))
 
 
 def _points(rows: list[dict[str, str]], column: str) -> list[tuple[int, float]]:

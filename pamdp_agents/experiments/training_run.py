@@ -178,6 +178,9 @@ class TrainingRun:
                 if training not in going_on:
                     steps = f"{training.agent.num_timesteps} of {self.n_timesteps} steps are made"
                     tell(f"nothing left to do in {training.folder}: {steps}")
+                    if training.read_evaluation() is None:  # a kill came before what follows training had ended
+                        training.save_model()
+                        _draw(training, self.env, tell)
             if going_on:
                 self._learn(going_on, progress, tell)
             return self._measure(trainings, tell)
@@ -307,8 +310,7 @@ class TrainingRun:
             for training in trainings:
                 training.agent.dump_logs()  # the table ends where training ended
                 training.agent.logger.close()
-                if missing := draw_log(training.folder, f"{type(training.agent).__name__} on {self.env}"):
-                    tell(missing)
+                _draw(training, self.env, tell)
         failure = failure or signals.pending
         if failure is not None:
             raise make_failure(failure, [training.kept() for training in trainings]) from failure
@@ -340,6 +342,11 @@ class TrainingRun:
                 tell(f"seed {training.agent.seed}: {line}" if len(trainings) > 1 else line)
             measured.append(training.kept(evaluation))
         return measured
+
+
+def _draw(training: KeptTraining, env: str, tell: Tell) -> None:
+    if missing := draw_log(training.folder, f"{type(training.agent).__name__} on {env}"):
+        tell(missing)
 
 
 def _check_env(env: Any) -> str:

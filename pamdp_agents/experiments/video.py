@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pamdp_agents.evaluation import Policy
+from pamdp_agents.files.atomic import write_file
 
 Frame = NDArray[np.uint8]
 
@@ -61,7 +63,7 @@ def play(
 
 
 def write_video(path: Path, frames: Iterable[Frame], fps: int) -> int:
-    """Writes frames to a file; what there is until an interruption is written too.
+    """Writes frames to a file, which is whole or not there; what there is until an interruption is written too.
 
     Args:
         path: The file, which ends in `.gif` or `.mp4`.
@@ -75,6 +77,7 @@ def write_video(path: Path, frames: Iterable[Frame], fps: int) -> int:
     Raises:
         ImportError: imageio, or the ffmpeg that it needs for an MP4, is not installed.
         OSError: The file cannot be written.
+        ValueError: There are no frames.
     """
     import imageio.v2 as imageio
 
@@ -85,11 +88,45 @@ def write_video(path: Path, frames: Iterable[Frame], fps: int) -> int:
     else:
         # The pixel format takes even sizes only.
         options = {"format": "FFMPEG", "fps": fps, "macro_block_size": 2}
-    path.parent.mkdir(parents=True, exist_ok=True)
     count = 0
-    writer: Any = imageio.get_writer(path, **options)
-    with writer:
-        for frame in frames:
-            writer.append_data(frame)
-            count += 1
+    stops: list[BaseException] = []
+
+    def write(file: Path) -> None:
+        nonlocal count
+        writer: Any = imageio.get_writer(file, **options)
+        with writer:
+            try:
+                for frame in _until_stop(frames, stops):
+                    writer.append_data(frame)
+                    count += 1
+            except KeyboardInterrupt as interrupt:
+                stops.append(interrupt)
+        if count and file.suffix == ".mp4" and _frames_in(file) != count:  # ffmpeg does not tell how it ended
+            raise OSError(errno.ENOSPC, "ffmpeg could not write all of it; the disk may be full")
+        if not count:
+            raise stops[0] if stops else ValueError(f"there are no frames for {path}: the environment drew none")
+
+    write_file(path, write)
+    if stops:
+        raise stops[0]
     return count
+
+
+def _frames_in(file: Path) -> int | None:
+    """Returns the number of frames in a video; None if it cannot be read."""
+    import imageio.v2 as imageio
+
+    try:
+        reader: Any = imageio.get_reader(file, format="FFMPEG")
+        with reader:
+            return reader.count_frames()
+    except (OSError, RuntimeError):  # imageio has no errors of its own
+        return None
+
+
+def _until_stop(frames: Iterable[Frame], stops: list[BaseException]) -> Iterator[Frame]:
+    """Yields frames until playing is interrupted or fails, which is added to `stops`."""
+    try:
+        yield from frames
+    except (Exception, KeyboardInterrupt) as error:
+        stops.append(error)

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from pamdp_agents.checks import LARGEST_NUMBER
 from pamdp_agents.experience.transition import Decision
 from pamdp_agents.exploration.noise import NOISES, ParameterNoise
 
@@ -103,7 +104,7 @@ class EpsilonGreedy:
         for own, state in zip(self.noises, states, strict=True):
             if state is not None and np.shape(state) != (n_parameters,):
                 raise ValueError(f"noise must be None or {n_parameters} numbers, got {state}")
-            if state is not None and not np.isfinite(state).all():
+            if state is not None and not (np.abs(state) <= LARGEST_NUMBER).all():
                 raise ValueError(f"noise must be finite, got {state}")
             own.state = None if state is None else np.array(state, float)
             own.progress_remaining = progress_remaining

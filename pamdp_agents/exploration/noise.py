@@ -73,13 +73,13 @@ class OrnsteinUhlenbeckNoise(ParameterNoise):
     """`"ornstein_uhlenbeck"`: noise that drifts, n ← n − theta·n + sigma·N(0, 1), from 0 in every episode.
 
     Args:
-        theta: How fast it is drawn back to 0, per step.
+        theta: How fast it is drawn back to 0, per step: at most 2, for beyond that it is driven ever further away.
         sigma: Standard deviation of its steps, in units of half a parameter's range; or a function of the remaining
             progress, which goes from 1 to 0.
     """
 
     def __init__(self, theta: float = 0.15, sigma: float | Schedule = 1e-4):
-        self.theta, self.sigma = check_range("theta", theta, at_least=0), schedules.get("sigma", sigma)
+        self.theta, self.sigma = check_range("theta", theta, at_least=0, to=2), schedules.get("sigma", sigma)
 
     def sample(self, rng: np.random.Generator, n_parameters: int) -> np.ndarray:
         """Moves the noise one step on and returns it, [P]."""

@@ -32,7 +32,7 @@ FORMAT_VERSION = 2  # 2: a replay buffer is saved by its parts, and holds `disco
 MEMBERS = ("data.json", "arrays.npz", "replay_buffer.npz", "objects.pkl")
 
 
-MOST_MEMBERS = 20_000  # of one zip file and those in it: an agent has a few for each of its layers
+MOST_MEMBERS = 10_000  # of one zip file and those in it: an agent has a few for each of its layers
 
 
 class SavedFileError(ValueError):

@@ -1,24 +1,27 @@
 """Files and folders that are written whole or not at all.
 
-What is written goes to a temporary name beside its place, which says whose it is and which process writes it, and is
-then moved there. A process that is killed leaves its temporary name behind; the next writer to the same place removes
-it.
+What is written goes to a temporary name beside its place, which says which process writes it, and is then moved there.
+A process that is killed leaves its temporary name behind; the next writer to the same folder removes it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import itertools
 import json
 import os
 import platform
+import re
 import shutil
 import stat
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+_OLD = "old"  # in a temporary folder, where the folder waits that is to be replaced
 
 _counter = itertools.count()
 _in_use: set[str] = set()  # temporary names of this process, for those of an earlier one may have the same number
@@ -32,21 +35,37 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         OSError: The folder cannot be made or written to.
     """
-    with _named(path):
-        place = Path(os.path.realpath(path))
-        place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            mode = stat.S_IMODE(place.stat().st_mode)
-        except FileNotFoundError:
-            mode = None
-        with _temporary(place) as temporary:
-            # For a new file 0666, of which the system takes the umask.
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode | 0o200)
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            if mode is not None:
-                os.chmod(temporary, mode)
-            os.replace(temporary, place)
+    with _named(path), _temporary(path) as (place, temporary):
+        mode = _mode(place)
+        # For a new file 0666, of which the system takes the umask.
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode | 0o200)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        if mode is not None:
+            os.chmod(temporary, mode)
+        os.replace(temporary, place)
+
+
+def write_file(path: Path, write: Callable[[Path], None]) -> None:
+    """Lets something else write a file, whole or not at all: in a temporary folder, then moved into place.
+
+    A symbolic link stays one, and what it points to is written; a file that is there already keeps its mode.
+
+    Args:
+        path: The file.
+        write: Writes the file it is given, which has the same name, and does not leave it open.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    with _named(path), _temporary(path) as (place, temporary):
+        mode = _mode(place)
+        temporary.mkdir(mode=0o700)  # for what the file may not be read by, either
+        written = temporary / path.name
+        write(written)
+        if mode is not None:
+            os.chmod(written, mode)
+        os.replace(written, place)
 
 
 def write_folder(path: Path, write: Callable[[Path], None]) -> None:
@@ -59,27 +78,25 @@ def write_folder(path: Path, write: Callable[[Path], None]) -> None:
     Raises:
         OSError: The folder cannot be made or written to.
     """
-    with _named(path):
-        place = Path(os.path.realpath(path))
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary(place) as temporary:
-            new, old = temporary / "new", temporary / "old"
-            new.mkdir(parents=True)
-            write(new)
-            try:
-                if place.exists():  # a folder cannot be moved onto another
-                    os.rename(place, old)
-                os.rename(new, place)
-            except BaseException:
-                _put_back(temporary, place)
-                raise
+    with _named(path), _temporary(path) as (place, temporary):
+        new, old = temporary / "new", temporary / _OLD
+        new.mkdir(parents=True)
+        old.mkdir()
+        write(new)
+        try:
+            if place.exists():  # a folder cannot be moved onto another
+                os.rename(place, old / place.name)
+            os.rename(new, place)
+        except BaseException:
+            _put_back(temporary)
+            raise
 
 
 def restore_folder(path: Path) -> None:
     """Puts a folder back that a killed `write_folder` had moved away and not yet replaced, if there is one."""
-    place = Path(os.path.realpath(path))
-    if place.parent.is_dir():
-        _remove_leftovers(place)
+    parent = Path(os.path.realpath(path)).parent
+    if parent.is_dir():
+        _remove_leftovers(parent)
 
 
 def write_json(path: Path, content: dict[str, Any] | list[Any]) -> None:
@@ -97,19 +114,24 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        text = f"cannot write {path} ({error.strerror or error}); choose a path in a folder you may write to"
         raise type(error)(
-            error.errno, f"cannot write {path} ({error.strerror}); choose a path in a folder you may write to"
-        ) from error
+            *([text] if error.errno is None else [error.errno, text])
+        ) from error  # other programs' have none
 
 
 @contextlib.contextmanager
-def _temporary(place: Path) -> Iterator[Path]:
-    """Gives a temporary name beside a place, of which nothing is there afterwards."""
-    _remove_leftovers(place)
-    temporary = place.with_name(f"{_prefix(place)}{os.getpid()}-{next(_counter)}")
+def _temporary(path: Path) -> Iterator[tuple[Path, Path]]:
+    """Gives the place that a path leads to, and a temporary name beside it, of which nothing is there afterwards."""
+    place = Path(os.path.realpath(path))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(place.parent)
+    # Cut short: names may have 255 bytes, and the temporary one may not be too long where the place's is not.
+    shortened = place.name.encode(errors="surrogateescape")[:100].decode(errors="ignore")
+    temporary = place.with_name(f".{shortened}.{_machine()}-{os.getpid()}-{next(_counter)}")
     _in_use.add(temporary.name)
     try:
-        yield temporary
+        yield place, temporary
     finally:
         try:
             _remove(temporary)
@@ -117,29 +139,37 @@ def _temporary(place: Path) -> Iterator[Path]:
             _in_use.discard(temporary.name)
 
 
-def _prefix(place: Path) -> str:
-    """Returns how all temporary names of this machine for a place begin.
+@functools.cache
+def _machine() -> str:
+    """Returns what stands for this machine in temporary names.
 
-    The place's name is cut short: names may have 255 bytes, and the temporary one may not be too long where the place's
-    is not. Which machine it was matters in a shared folder: only here can be told whether the process still runs.
+    Folders may be shared, and only here can be told whether the process still runs. Containers that have the same name
+    do not see each other's processes.
     """
-    shortened = place.name.encode(errors="surrogateescape")[:100].decode(errors="ignore")
-    name, machine = (zlib.crc32(text.encode(errors="surrogateescape")) for text in (place.name, platform.node()))
-    return f".{shortened}.{name:08x}-{machine:08x}-"
+    try:
+        processes = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        processes = ""
+    return f"pamdp{zlib.crc32((platform.node() + processes).encode(errors='surrogateescape')):08x}"
 
 
-def _remove_leftovers(place: Path) -> None:
-    """Removes what killed processes left beside a place; the folder that was there before is put back first."""
-    prefix = _prefix(place)
-    for name in os.listdir(place.parent):
-        if not name.startswith(prefix) or name in _in_use:
-            continue
-        pid = name.removeprefix(prefix).partition("-")[0]
-        if pid.isdecimal() and not _runs(int(pid)):
-            leftover = place.with_name(name)
+def _mode(place: Path) -> int | None:
+    """Returns the mode of a file, None if there is none."""
+    try:
+        return stat.S_IMODE(place.stat().st_mode)
+    except FileNotFoundError:
+        return None
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Removes what killed processes left in a folder, whatever they wrote; what they had moved away is put back."""
+    temporary_name = re.compile(rf"\..*\.{_machine()}-(\d+)-\d+", re.DOTALL)
+    for name in os.listdir(folder):
+        match = temporary_name.fullmatch(name)
+        if match and name not in _in_use and not _runs(int(match[1])):
             with contextlib.suppress(OSError):  # another writer may be removing it, too
-                _put_back(leftover, place)
-                _remove(leftover)
+                _put_back(folder / name)
+                _remove(folder / name)
 
 
 def _runs(pid: int) -> bool:
@@ -157,11 +187,13 @@ def _runs(pid: int) -> bool:
     return True
 
 
-def _put_back(temporary: Path, place: Path) -> None:
+def _put_back(temporary: Path) -> None:
     """Moves a folder that was moved away back to its place, unless another is there by now."""
-    old = temporary / "old"
-    if old.is_dir() and not place.exists():
-        os.rename(old, place)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for old in (temporary / _OLD).iterdir():
+            place = temporary.with_name(old.name)
+            if not place.exists():
+                os.rename(old, place)
 
 
 def _remove(temporary: Path) -> None:

@@ -10,54 +10,116 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import gymnasium as gym
+
 from pamdp_agents.files.archive import Archive, SavedFileError
+from pamdp_agents.networks import features
+from pamdp_agents.networks.measured import count_classes, measure
+from pamdp_agents.spaces import ObservationTransform, nested
+from pamdp_agents.spaces.observations import is_image_space
 
-LARGEST_OBSERVATION = 2**22  # numbers: a features extractor may need fewer weights than an image has pixels
-LARGEST_ACTION = 1000
-MOST_LAYERS = 16  # that need no weights
+LARGEST_IMAGE = 2**20  # numbers: a features extractor may need fewer weights than an image has pixels
+LARGEST_VECTOR = 1000  # numbers, of other observations and of actions, each of which has weights of its own
+MOST_COMPUTED = 2**24  # numbers, to make and try a features extractor: as LARGEST_IMAGE
+COMPUTED_PER_WEIGHT = 16  # likewise, for its first weights
+MOST_PARTS = 2000  # of a space, that need no weights
+MOST_LAYERS = 16  # likewise
+MOST_CLASSES = 48  # in a features extractor's configuration, likewise: a layer names about two
+COPIES = 4  # of each network's weights: its target's, and Adam's two moments
 
-_WIDTHS = ("units", "filters", "output_dim", "input_dim", "num_heads", "key_dim")  # in Keras's configurations
 
-
-def check_sizes(archive: Archive, policy_kwargs: Any) -> None:
-    """Compares sizes that a file and the settings ask for with the weights in it.
+def check_space_sizes(archive: Archive, policy: str, policy_kwargs: Mapping[str, Any]) -> None:
+    """Compares the sizes of the spaces in a file with the weights in it.
 
     Args:
         archive: The file.
-        policy_kwargs: The setting of that name, from the file or from the caller.
+        policy: Name of the policy, from the file or from the caller.
+        policy_kwargs: Arguments of the networks, likewise.
 
     Raises:
         SavedFileError: They ask for more.
         Exception: Of any kind, where what is described is no space.
     """
-    weights = sum(array.size for array in archive.arrays.values())
-    observation, action = (_space_size(archive.data[f"{kind}_space"]) for kind in ("observation", "action"))
-    given = policy_kwargs if isinstance(policy_kwargs, Mapping) else {}
-    checks = (
-        ("an observation space of {} numbers", observation, max(weights, LARGEST_OBSERVATION)),
-        ("an action space of {} numbers", action, max(weights, LARGEST_ACTION)),
-        ("layers of {} weights", max(map(_layers_size, _archs(given)), default=0), weights),
-        ("{} layers", max(map(len, _archs(given)), default=0), len(archive.arrays) + MOST_LAYERS),
-        ("a layer of {} units", max(_widths(given.get("features_extractor")), default=0), weights),
-    )
-    for what, size, most in checks:
-        if size > most:
-            raise SavedFileError(f"it asks for {what.format(size)}, but holds {weights} weights")
+    weights = _count_weights(archive)
+    has_extractor = features.POLICIES[policy] is not None or policy_kwargs.get("features_extractor") is not None
+    largest_observation = LARGEST_IMAGE if has_extractor else LARGEST_VECTOR
+    for kind, largest in (("observation", largest_observation), ("action", LARGEST_VECTOR)):
+        size, parts = _space_size(archive.data[f"{kind}_space"])
+        # Each number of an action has an output of its own, with a bias at least.
+        least = size * COPIES if kind == "action" else size
+        if size > largest and least > weights:
+            raise _too_large(f"an {kind} space of {size} numbers", weights)
+        if parts > max(MOST_PARTS, weights // (2 * COPIES)):
+            raise _too_large(f"an {kind} space of {parts} parts", weights)
 
 
-def _space_size(data: Any) -> int:
-    """Returns how many numbers an element of a space has when it is flat, given the space as JSON."""
+def check_network_sizes(
+    archive: Archive, policy: str, policy_kwargs: Mapping[str, Any], observation_space: gym.Space
+) -> None:
+    """Compares the sizes of the networks that an agent's settings ask for with the weights in its file.
+
+    Args:
+        archive: The file, whose spaces have been checked.
+        policy: Name of the policy, from the file or from the caller.
+        policy_kwargs: Arguments of the networks, likewise; they have been checked, but for their sizes.
+        observation_space: The observation space.
+
+    Raises:
+        SavedFileError: They ask for more.
+        ValueError: There is no such features extractor.
+    """
+    weights, arrays = _count_weights(archive), len(archive.arrays)
+    extractor = policy_kwargs.get("features_extractor")
+    # Of a layer with weights, each makes two arrays at least: four copies of a kernel and a bias, say.
+    if isinstance(extractor, Mapping) and count_classes(extractor) > arrays // 2 + MOST_CLASSES:
+        raise _too_large(f"a features extractor of {count_classes(extractor)} parts", weights)
+    given = policy_kwargs.get("net_arch") or []
+    archs = list(given.values()) if isinstance(given, Mapping) else [given]
+    for arch in archs:
+        if len(arch) > arrays + MOST_LAYERS:
+            raise _too_large(f"{len(arch)} layers", weights)
+    arguments = policy_kwargs.get("features_extractor_kwargs"), policy_kwargs.get("normalize_images", True)
+    if extractor is None and features.POLICIES[policy] is not None:
+        images = [leaf for _, leaf in nested.leaves(observation_space) if is_image_space(leaf, not arguments[1])]
+        if len(images) > arrays:
+            raise _too_large(f"features of {len(images)} images", weights)
+    observations = ObservationTransform(observation_space)
+    measured = measure(lambda: features.make(extractor, policy, observations, *arguments)())
+    n_features = observations.size
+    if measured is not None:
+        if measured.weights > weights:
+            raise _too_large(f"a features extractor of {measured.weights} weights", weights)
+        if measured.numbers > max(COMPUTED_PER_WEIGHT * weights, MOST_COMPUTED):
+            raise _too_large(f"a features extractor that computes {measured.numbers} numbers", weights)
+        n_features = measured.features
+    for arch in archs:
+        size = sum(arch) + sum(before * after for before, after in itertools.pairwise([n_features, *arch]))
+        if size > weights:
+            raise _too_large(f"layers of {size} weights", weights)
+
+
+def _too_large(what: str, weights: int) -> SavedFileError:
+    return SavedFileError(f"it asks for {what}, but holds {weights} weights")
+
+
+def _count_weights(archive: Archive) -> int:
+    return sum(array.size for array in archive.arrays.values())
+
+
+def _space_size(data: Any) -> tuple[int, int]:
+    """Returns how many numbers an element of a space has when it is flat, and its parts, given the space as JSON."""
     kind = data["type"]
     if kind == "Box":
-        return math.prod(map(_natural, data["shape"]))
+        return math.prod(map(_natural, data["shape"])), 1
     if kind == "Discrete":
-        return _natural(data["n"])
+        return _natural(data["n"]), 1
     if kind == "MultiDiscrete":
-        return sum(_naturals(data["nvec"]))
+        return sum(_naturals(data["nvec"])), 1
     if kind == "MultiBinary":
-        return math.prod(_naturals(data["n"]))
+        return math.prod(_naturals(data["n"])), 1
     parts = [part for _, part in data["spaces"]] if kind == "Dict" else data["spaces"]
-    return sum(_space_size(part) for part in parts)
+    sizes = [_space_size(part) for part in parts]
+    return sum(size for size, _ in sizes), 1 + sum(count for _, count in sizes)
 
 
 def _natural(value: Any) -> int:
@@ -72,24 +134,3 @@ def _naturals(value: Any) -> Iterator[int]:
         return
     for each in value:
         yield from _naturals(each)
-
-
-def _archs(policy_kwargs: Mapping[str, Any]) -> list[list[int]]:
-    """Returns the layers' sizes of each network, as far as they are numbers."""
-    given = policy_kwargs.get("net_arch") or []
-    each = list(given.values()) if isinstance(given, Mapping) else [given]
-    return [[size for size in arch if isinstance(size, int)] for arch in each if isinstance(arch, list | tuple)]
-
-
-def _layers_size(arch: list[int]) -> int:
-    return sum(arch) + sum(before * after for before, after in itertools.pairwise(arch))
-
-
-def _widths(config: Any) -> Iterator[int]:
-    """Returns what a Keras configuration says of layers' sizes."""
-    if isinstance(config, Mapping):
-        yield from (config[name] for name in _WIDTHS if isinstance(config.get(name), int))
-        config = list(config.values())
-    if isinstance(config, list | tuple):
-        for part in config:
-            yield from _widths(part)

@@ -37,6 +37,8 @@ def space_to_json(space: spaces.Space) -> dict[str, Any]:
     if isinstance(space, spaces.MultiBinary):
         return {"type": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(space.n)}
     if isinstance(space, spaces.Dict):
+        if odd := [key for key in space.spaces if not _can_be_saved(key)]:
+            raise TypeError(f"a Dict space's keys must be texts, numbers or tuples of these to be saved, got {odd}")
         return {"type": "Dict", "spaces": [[key, space_to_json(part)] for key, part in space.spaces.items()]}
     if isinstance(space, SharedParameters):
         parts = [space_to_json(part) for part in space.spaces]
@@ -67,7 +69,7 @@ def space_from_json(data: dict[str, Any]) -> spaces.Space:
         if kind == "MultiBinary":
             return spaces.MultiBinary(data["n"])
         if kind == "Dict":
-            return spaces.Dict([(key, space_from_json(part)) for key, part in data["spaces"]])
+            return spaces.Dict([(_as_key(key), space_from_json(part)) for key, part in data["spaces"]])
         if kind == "SharedParameters":
             discrete, box = (space_from_json(part) for part in data["spaces"])
             assert isinstance(discrete, spaces.Discrete) and isinstance(box, spaces.Box)
@@ -79,6 +81,17 @@ def space_from_json(data: dict[str, Any]) -> spaces.Space:
     except Exception as error:  # Gymnasium's spaces check themselves in many ways
         raise SavedFileError(f"the saved space {str(data)[:200]} is damaged: {error!r}") from error
     raise SavedFileError(f"the saved space is of an unknown kind {kind!r}")
+
+
+def _can_be_saved(key: Any) -> bool:
+    if isinstance(key, tuple):
+        return all(map(_can_be_saved, key))
+    return type(key) in (str, int, float, bool)
+
+
+def _as_key(saved: Any) -> Any:
+    """Returns a Dict's key as it was: JSON makes lists of tuples."""
+    return tuple(map(_as_key, saved)) if isinstance(saved, list) else saved
 
 
 def _bounds_to_json(bounds: np.ndarray) -> Any:

@@ -64,8 +64,8 @@ class Adam(NamedTuple):
         if "eps" in given:
             given["epsilon"] = given.pop("eps")
         read = cls(**{name: float(check_range(f"optimizer_kwargs: {name}", given[name], at_least=0)) for name in given})
-        if read.beta_1 >= 1 or read.beta_2 >= 1:
-            raise ValueError(f"optimizer_kwargs: betas must be below 1, got {optimizer_kwargs!r}")
+        if max(np.float32(read.beta_1), np.float32(read.beta_2)) >= 1:
+            raise ValueError(f"optimizer_kwargs: betas must be below 1 (as float32), got {optimizer_kwargs!r}")
         return read
 
 

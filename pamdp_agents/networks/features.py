@@ -199,7 +199,8 @@ def make(
     identifier: keras.Model | dict[str, Any] | None,
     policy: str,
     observations: ObservationTransform,
-    arguments: Mapping[str, Any],
+    arguments: Mapping[str, Any] | None = None,
+    normalize_images: bool = True,
 ) -> Callable[[], FeaturesExtractor | None]:
     """Returns the function that makes a network's features extractor, each with weights of its own.
 
@@ -208,6 +209,7 @@ def make(
         policy: Name of the policy.
         observations: How observations are flattened.
         arguments: Arguments of the policy's own extractor.
+        normalize_images: Whether images are scaled; where they are not, the policy's own takes all of three axes.
 
     Raises:
         TypeError: `identifier` is something else.
@@ -216,6 +218,9 @@ def make(
     """
     default = POLICIES[policy] if identifier is None else None
     known = list(inspect.signature(default).parameters)[1:] if default else []
+    arguments = dict(arguments or {})
+    if default is not None and not normalize_images:
+        arguments["normalized_image"] = True
     if unknown := sorted(arguments.keys() - set(known)):
         whose = "a features_extractor of your own" if identifier is not None else policy
         raise ValueError(f"features_extractor_kwargs for {whose} must be among {known}: {unknown} are not")

@@ -31,7 +31,7 @@ _MODULES = tuple(
 # Lambda carries bytecode; the lookups of words and numbers read their vocabulary from a file that is named.
 _REFUSED = (keras.layers.Lambda, keras.layers.StringLookup.__base__, keras.layers.TextVectorization)
 
-_PLAIN = ("__keras_tensor__", "__tensor__", "__numpy__", "__slice__", "__ellipsis__")  # Keras's names of plain values
+PLAIN = ("__keras_tensor__", "__tensor__", "__numpy__", "__slice__", "__ellipsis__")  # Keras's names of plain values
 
 
 def serialize(model: keras.Model) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def check(config: Any) -> None:
         for part in config:
             check(part)
     elif isinstance(config, dict):
-        if "class_name" in config and config["class_name"] not in _PLAIN:
+        if "class_name" in config and config["class_name"] not in PLAIN:
             _check_name(config)
         for part in config.values():
             check(part)

@@ -52,6 +52,11 @@ class ParameterActor(NumPyModel):
             output_initializer = output_initializer or keras.initializers.RandomNormal(stddev=1e-4)
             self.hidden = hidden_layers(net_arch, activation)
             self.out = OutputLayer(n_parameters, kernel_initializer=get_initializer(output_initializer), name="output")
+            width = n_observations if features_extractor is None else features_extractor.n_features
+            # Not left to the first call, where Keras keeps weights for later, also those that failed, in any model.
+            for layer in (*self.hidden, self.out):
+                layer.build((None, width))
+                width = layer.units
         self(tf.zeros((1, n_observations)))
 
     def call(self, observation: tf.Tensor) -> tf.Tensor:

@@ -15,8 +15,6 @@ from pamdp_agents.environments.canonical import Step
 from pamdp_agents.environments.recorded import finite_episode, read_flag, read_number
 from pamdp_agents.logger import Logger
 
-LARGEST_COUNT = 2**53  # more than any training reaches, and exact as a float
-
 
 class Progress:
     """Counts of an agent's training, over all its calls of `learn`.
@@ -161,16 +159,14 @@ class Progress:
         """
         for name in ("num_timesteps", "total_timesteps", "episodes", "n_updates"):
             setattr(self, name, check_integer(name, state[name], 0))
-            if getattr(self, name) > LARGEST_COUNT:
-                raise ValueError(f"{name} must be at most {LARGEST_COUNT}, got {state[name]}")
         if self.total_timesteps:
             self.count_steps(0)
         # Files of before these were kept have neither.
         if (under_way := state.get("round")) is not None:
-            counts = [check_integer("round", count, 0, LARGEST_COUNT) for count in under_way]
+            counts = [check_integer("round", count, 0) for count in under_way]
             self.round_timesteps, self.round_steps, self.round_episodes = counts
         if (due := state.get("due")) is not None:
-            self.due = check_integer("due", due, 0, LARGEST_COUNT)
+            self.due = check_integer("due", due, 0)
         for episode in state["ep_info_buffer"]:
             if not {"r", "l"} <= episode.keys():
                 raise ValueError(f"ep_info_buffer holds an episode of {sorted(episode)}, without r or l")

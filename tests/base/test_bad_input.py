@@ -48,6 +48,28 @@ SMALL = {"policy_kwargs": {"net_arch": [8]}, "learning_starts": 5, "batch_size":
         ({"strategy": {"name": "sign_reversal", "factor": "big"}}, ValueError, "factor must be a number .*'big'"),
         ({"strategy": {"name": "sign_reversal", "factor": np.nan}}, ValueError, "factor must be a finite number"),
         ({"learning_rate": 10**400}, ValueError, "learning_rate must be a finite number at least 0"),
+        (
+            {"learning_rate": 1e308},
+            ValueError,
+            "learning_rate must be .* in float32, .* got 1e\\+308, which is infinity",
+        ),
+        (
+            {"learning_rate": {"start": 1e-3, "end": 1e308}},
+            ValueError,
+            "end must be .* got 1e\\+308, which is infinity",
+        ),
+        ({"learning_rate": {"start": 1e-3, "end": -1}}, ValueError, "end must be a finite number at least 0, got -1"),
+        ({"reward_scale": 1e-300}, ValueError, "reward_scale must be a number above 0 .* got 1e-300, which is 0 there"),
+        ({"max_grad_norm": 1e308}, ValueError, "max_grad_norm must be .* got 1e\\+308, which is infinity"),
+        ({"batch_size": 10**400}, ValueError, "batch_size must be .* at most 9007199254740992, got an integer of"),
+        ({"stats_window_size": 10**30}, ValueError, "stats_window_size must be .* at most 9007199254740992, got 1000"),
+        ({"train_freq": (1e300, "step")}, ValueError, "train_freq must be .* at most 9007199254740992, got 1e\\+300"),
+        ({"exploration_schedule": {"start": 0.5, "end": 5}}, ValueError, "exploration_schedule.* at most 1, got 5.0"),
+        ({"action_noise": {"name": "gaussian", "sigma": 1e308}}, ValueError, "sigma must be .* got 1e\\+308"),
+        ({"action_noise": {"name": "ornstein_uhlenbeck", "theta": 2.1}}, ValueError, "theta must be .* at most 2"),
+        ({"strategy": {"name": "pseudo_inverse", "factor": 1e308}}, ValueError, "factor must be .* at most 1000000.0"),
+        ({"policy_kwargs": {"optimizer_kwargs": {"eps": 1e308}}}, ValueError, "epsilon must be .* got 1e\\+308"),
+        ({"policy_kwargs": {"optimizer_kwargs": {"beta_1": 1 - 1e-10}}}, ValueError, "betas must be below 1"),
         ({"learning_rate": lambda _: -1.0}, ValueError, r"learning_rate\(progress_remaining=1\) must be .* got -1.0"),
         ({"learning_rate": lambda _: "x"}, TypeError, r"learning_rate\(progress_remaining=1\) must be a number"),
         ({"learning_rate": lambda: 1.0}, TypeError, "learning_rate must be .* a function of one number, the progress"),
@@ -239,3 +261,13 @@ def test_learn_takes_a_positive_number_of_steps(total_timesteps):
 def test_there_is_no_pretrained_agent_for_an_unknown_environment():
     with pytest.raises(FileNotFoundError, match=r"no pretrained MPDQN for 'CartPole-v1'"):
         MPDQN.from_pretrained("CartPole-v1")
+
+
+@pytest.mark.parametrize("setting", ["batch_size", "gradient_steps"])
+def test_batches_beyond_memory_are_refused_before_training(setting):
+    agent = MPDQN("MlpPolicy", Target(), seed=0, **{setting: 10**13})
+    with pytest.raises(MemoryError, match=f"{setting}=.* GB of memory at once, .*; choose fewer"):
+        agent.learn(10)
+    assert agent.num_timesteps == 0
+    setattr(agent, setting, 1)
+    agent.learn(10)

@@ -72,6 +72,16 @@ def test_evaluations_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch
         assert saved["timesteps"].tolist() == [1]
 
 
+def test_the_best_agent_is_kept_before_its_evaluation_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "evaluations.npz").mkdir()  # the end of the program comes here
+    evaluation = EvalCallback(
+        RecordEpisodeStatistics(Levels()), eval_freq=1, log_path=tmp_path, best_model_save_path=tmp_path, verbose=0
+    )
+    with pytest.raises(OSError, match=r"evaluations.npz"):
+        Trainer().learn(1, evaluation)
+    assert (tmp_path / "best_model.zip").is_file()
+
+
 def test_the_best_agent_is_kept_and_both_callbacks_are_called(tmp_path: Path) -> None:
     trainer = Trainer()
     levels = iter([1.0, 3.0, 2.0, 4.0])

@@ -4,6 +4,7 @@ Episodes of the corridor have five steps and pay 5, so when a callback stops a t
 """
 
 import warnings
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -145,6 +146,22 @@ def test_checkpoints_hold_the_agent_its_replay_buffer_and_the_normalisation(agen
         restored = VecNormalize.load(str(statistics), make_vec_env(Corridor, n_envs=2))
         assert restored.obs_rms.count > steps
         assert restored.obs_rms.mean[0] > 1, "the corridor's positions are 0 to 5"
+
+
+def test_the_normalisation_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    agent = MPDQN("MlpPolicy", normalised(), **SETTINGS)
+
+    def half(self, path):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    statistics = tmp_path / "rl_model_vecnormalize_2_steps.pkl"
+    statistics.write_bytes(b"old")
+    monkeypatch.setattr(VecNormalize, "save", half)
+    with pytest.raises(OSError, match=r"cannot write .*vecnormalize_2_steps.pkl \(No space left"):
+        agent.learn(2, callback=callbacks.CheckpointCallback(1, tmp_path, save_vecnormalize=True))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rl_model_2_steps.zip", statistics.name]
+    assert statistics.read_bytes() == b"old"
 
 
 def test_training_stops_at_a_reward_threshold(agent, eval_env):

@@ -2,6 +2,7 @@ import subprocess
 import sys
 import warnings
 from itertools import pairwise
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -146,6 +147,33 @@ def test_missing_pygame_is_named_with_the_extra_that_installs_it(env_id):
 def test_record_substeps_refuses_a_render_mode_with_one_frame_per_step(tmp_path):
     with pytest.raises(ValueError, match=r"rgb_array_list.*'rgb_array'"):
         RecordSubsteps(gym.make("pamdp/Platform-v0", render_mode="rgb_array"), str(tmp_path / "videos"))
+
+
+def test_a_recorded_video_is_whole_or_that_of_before(tmp_path, monkeypatch):
+    from moviepy.video.io.ImageSequenceClip import ImageSequenceClip
+
+    def half(self, path, **options):
+        Path(path).write_bytes(b"half")
+        raise OSError("ffmpeg has ended")
+
+    videos = tmp_path / "videos"
+    left = videos / ".rl-video-episode-0.unfinished"
+    left.mkdir(parents=True)
+    (left / "rl-video-episode-0.mp4").write_bytes(b"of a process that was killed")
+    env = gym.make("pamdp/Platform-v0", render_mode="rgb_array_list")
+    with pytest.warns(UserWarning, match="Overwriting existing videos"):
+        env = RecordSubsteps(env, str(videos), episode_trigger=lambda episode: True)
+    env.reset(seed=0)
+    env.stop_recording()
+    assert [path.name for path in videos.iterdir()] == ["rl-video-episode-0.mp4"]
+    whole = (videos / "rl-video-episode-0.mp4").read_bytes()
+    env.start_recording("rl-video-episode-0")
+    env.step(RUN)
+    monkeypatch.setattr(ImageSequenceClip, "write_videofile", half)
+    with pytest.raises(OSError, match="ffmpeg has ended"):
+        env.stop_recording()
+    assert [path.name for path in videos.iterdir()] == ["rl-video-episode-0.mp4"]
+    assert (videos / "rl-video-episode-0.mp4").read_bytes() == whole
 
 
 def test_a_recorded_video_holds_every_substep(tmp_path):

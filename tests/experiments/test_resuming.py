@@ -124,6 +124,17 @@ def test_nothing_is_left_to_do_after_the_end_unless_more_steps_are_asked_for(tmp
     assert TrainingRun.of_folder(trained.folder).n_timesteps == 80
 
 
+@pytest.mark.parametrize("n_timesteps", [60, 50])
+def test_what_a_kill_after_the_last_step_left_undone_is_done(tmp_path: Path, n_timesteps: int) -> None:
+    (trained,) = corridor(tmp_path).run()
+    picture = trained.folder / "learning_curve.png"
+    for file in (trained.model, picture, trained.folder / "evaluation.json"):
+        file.unlink()
+    (again,) = TrainingRun.of_folder(trained.folder, n_timesteps).run()
+    assert again == trained and picture.is_file()
+    assert same_weights(again.model, trained.folder / "checkpoint.zip")
+
+
 def test_a_training_killed_before_its_first_checkpoint_begins_again(tmp_path: Path) -> None:
     (whole,) = corridor(tmp_path).run()
     weights = tmp_path / "whole.zip"

@@ -484,3 +484,10 @@ def test_spaces_round_trip_through_json(space):
     restored = space_from_json(json.loads(json.dumps(space_to_json(space))))
     assert restored == space
     assert restored.dtype == space.dtype
+
+
+def test_a_dict_of_observations_may_have_tuples_as_keys():
+    space = spaces.Dict([(("camera", 1), spaces.Box(0, 1, (2,))), (("camera", 2), spaces.Discrete(2))])
+    assert space_from_json(json.loads(json.dumps(space_to_json(space)))) == space
+    with pytest.raises(TypeError, match="keys must be texts, numbers or tuples of these"):
+        space_to_json(spaces.Dict([(frozenset("a"), spaces.Discrete(2))]))

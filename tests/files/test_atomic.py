@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import stat
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from toy_environments import Target
 
 from pamdp_agents import MPDQN
 from pamdp_agents.files import SavedFileError, atomic
-from pamdp_agents.files.atomic import write_bytes, write_folder
+from pamdp_agents.files.atomic import write_bytes, write_file, write_folder
 from pamdp_agents.files.streams import with_suffix
 
 SMALL = {"policy_kwargs": {"net_arch": [4]}, "learning_starts": 5, "batch_size": 4, "buffer_size": 20, "seed": 0}
@@ -60,11 +61,61 @@ rename = os.rename
 atomic.os.rename = lambda one, two: rename(one, two) if one == Path(sys.argv[1]) else {DIE}
 atomic.write_folder(Path(sys.argv[1]), lambda folder: None)
 """
-    killed(code, path)
-    assert not path.exists()
-    atomic.restore_folder(path)
-    assert (path / "old.txt").read_text() == "old"
-    assert names(tmp_path) == ["policy"]
+    for put_back in (atomic.restore_folder, lambda path: write_bytes(path.with_name("other"), b"")):
+        killed(code, path)
+        assert not path.exists()
+        put_back(path)
+        assert (path / "old.txt").read_text() == "old"
+    assert names(tmp_path) == ["other", "policy"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+def test_any_writer_to_a_folder_removes_what_others_left_there(tmp_path):
+    """Checkpoints have another name each time."""
+    dying = f"atomic.os.replace = lambda *_: {DIE}\nplace = Path(sys.argv[1])\n"
+    for name, write in (
+        ("step_50.zip", "atomic.write_bytes(place, b'half')"),
+        ("é" * 127, "atomic.write_bytes(place, b'half')"),
+        ("two\nlines", "atomic.write_bytes(place, b'half')"),
+        ("curve.png", "atomic.write_file(place, lambda file: file.write_text('half'))"),
+    ):
+        killed(dying + write, tmp_path / name)
+        [left] = names(tmp_path)
+        assert left.startswith(".")
+        write_bytes(tmp_path / "step_100.zip", b"whole")
+        assert names(tmp_path) == ["step_100.zip"]
+        (tmp_path / "step_100.zip").unlink()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, OSError("ffmpeg has ended")])
+def test_a_file_that_something_else_could_not_write_is_that_of_before(tmp_path, error):
+    def write(file):
+        file.write_bytes(b"half")
+        raise error
+
+    path = tmp_path / "new" / "video.mp4"
+    for before in ([], ["video.mp4"]):
+        with pytest.raises(error if isinstance(error, type) else OSError) as raised:
+            write_file(path, write)
+        if not isinstance(error, type):
+            assert str(raised.value).startswith(f"cannot write {path} (ffmpeg has ended)")
+        assert names(path.parent) == before
+        write_file(path, lambda file: file.write_bytes(b"whole"))
+    assert path.read_bytes() == b"whole"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and modes")
+def test_links_and_modes_stay_where_something_else_writes(tmp_path):
+    target, link = tmp_path / "real.png", tmp_path / "curve.png"
+    target.write_bytes(b"old")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    written = []
+    write_file(link, lambda file: written.append((file.name, file.parent.stat().st_mode)) or file.write_bytes(b"new"))
+    [(name, mode)] = written
+    assert name == "curve.png" and stat.S_IMODE(mode) == 0o700, "nobody else reads it meanwhile"
+    assert link.is_symlink() and target.read_bytes() == b"new"
+    assert target.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("before", [True, False])

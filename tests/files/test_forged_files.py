@@ -6,6 +6,7 @@ import struct
 import tracemalloc
 import zipfile
 
+import keras
 import numpy as np
 import pytest
 from toy_environments import Target
@@ -13,6 +14,7 @@ from toy_environments import Target
 from pamdp_agents import MPDQN
 from pamdp_agents.files import SavedFileError
 from pamdp_agents.files.archive import npz_bytes, read_npz
+from pamdp_agents.networks import keras_configs
 
 SMALL = {"policy_kwargs": {"net_arch": [4]}, "learning_starts": 5, "batch_size": 4, "buffer_size": 20, "seed": 0}
 VALUES = [
@@ -170,29 +172,94 @@ def test_a_file_that_would_take_much_memory_is_refused_before_it_does(make):
     assert peak < 20e6
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda data: data["settings"]["policy_kwargs"].update(net_arch=[8000, 8000]),
-        lambda data: data["settings"]["policy_kwargs"].update(net_arch=[1] * 3000),
-        lambda data: data["settings"]["policy_kwargs"].update(
-            features_extractor={"class_name": "Dense", "config": {"units": 10**9}}
-        ),
-        lambda data: data.update(
-            observation_space={"type": "Box", "shape": [30_000_000], "dtype": "float32", "low": 0.0, "high": 1.0}
-        ),
-        lambda data: data.update(observation_space={"type": "Discrete", "n": 10**8, "start": 0, "dtype": "int64"}),
-        lambda data: data.update(action_space={"type": "Discrete", "n": 50_000, "start": 0, "dtype": "int64"}),
-    ],
-    ids=["wide", "deep", "extractor", "box", "discrete", "actions"],
-)
-@pytest.mark.parametrize("given", [{}, {"device": "cpu"}, {"gamma": 0.5}], ids=str)
-def test_networks_larger_than_the_weights_in_the_file_are_not_made(members, change, given):
+def box(*shape, dtype="float32", high=1.0):
+    return {"type": "Box", "shape": shape, "dtype": dtype, "low": 0, "high": high}
+
+
+def discrete(n):
+    return {"type": "Discrete", "n": n, "start": 0, "dtype": "int64"}
+
+
+def layer(name, **config):
+    return {"module": "keras.layers", "class_name": name, "config": config, "registered_name": None}
+
+
+def extracting(*layers):
+    layers = [layer("InputLayer", batch_shape=[None, 2]), *layers]
+    config = {"name": "own", "layers": layers}
+    model = {"module": "keras", "class_name": "Sequential", "config": config, "registered_name": None}
+    return kwargs(features_extractor=model)
+
+
+def attention():
+    observation = keras.Input((2,))
+    repeated = keras.layers.RepeatVector(20_000)(observation)
+    features = keras.layers.GlobalAveragePooling1D()(keras.layers.Attention()([repeated, repeated]))
+    return kwargs(features_extractor=keras_configs.serialize(keras.Model(observation, features)))
+
+
+def kwargs(**policy_kwargs):
+    return lambda data: data["settings"]["policy_kwargs"].update(policy_kwargs)
+
+
+def images(policy, space, **arguments):
+    def change(data):
+        data["observation_space"] = space
+        data["settings"]["policy"] = policy
+        data["settings"]["policy_kwargs"]["features_extractor_kwargs"] = arguments
+
+    return change
+
+
+IMAGE = box(36, 36, 1, dtype="uint8", high=255)
+LARGE = {
+    "wide": kwargs(net_arch=[8000, 8000]),
+    "wide floats": kwargs(net_arch=[8000.0, 8000.0]),
+    "deep": kwargs(net_arch=[1] * 3000),
+    "deep floats": kwargs(net_arch={"pi": [4], "qf": [1.0] * 3000}),
+    "dense": extracting(layer("Dense", units=10**9)),
+    "dense after dense": extracting(*[layer("Dense", units=80)] * 20),
+    "many layers": extracting(*[layer("Activation", activation="relu")] * 3000),
+    "convolution": extracting(
+        layer("Reshape", target_shape=[2, 1]),
+        layer("Conv1D", filters=4, kernel_size=[10**8], padding="same"),
+        layer("GlobalAveragePooling1D"),
+    ),
+    "repeated": extracting(layer("RepeatVector", n=10**9), layer("GlobalAveragePooling1D")),
+    "attention": attention(),
+    "cnn": images("CnnPolicy", IMAGE, features_dim=10**9),
+    "large image": images("CnnPolicy", box(2000, 2000, 1, dtype="uint8", high=255)),
+    "combined": images("MultiInputPolicy", {"type": "Dict", "spaces": [["a", IMAGE]]}, cnn_output_dim=10**6),
+    "many images": images("MultiInputPolicy", {"type": "Tuple", "spaces": [IMAGE] * 300}),
+    "box": lambda data: data.update(observation_space=box(30_000_000)),
+    "box below the largest image": lambda data: data.update(observation_space=box(1_000_000)),
+    "discrete": lambda data: data.update(observation_space=discrete(10**8)),
+    "parts": lambda data: data.update(observation_space={"type": "Tuple", "spaces": [box(0)] * 50_000}),
+    "actions": lambda data: data.update(action_space=discrete(50_000)),
+    "actions of no size": lambda data: data.update(action_space={"type": "OneOf", "spaces": [box(0)] * 50_000}),
+}
+
+
+@pytest.mark.parametrize("change", LARGE.values(), ids=LARGE)
+def test_networks_larger_than_the_weights_in_the_file_are_not_made(members, change):
     data = json.loads(members["data.json"])
     change(data)
     content = joined(members | {"data.json": json.dumps(data)})
+    tracemalloc.start()
+    try:
+        with pytest.raises(SavedFileError, match=r"asks for .* but holds"):
+            MPDQN.load(io.BytesIO(content))
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("given", [{"device": "cpu"}, {"gamma": 0.5}], ids=str)
+def test_it_is_the_same_error_whatever_is_given_to_load(members, given):
+    data = json.loads(members["data.json"])
+    LARGE["wide"](data)
     with pytest.raises(SavedFileError, match=r"asks for .* but holds"):
-        MPDQN.load(io.BytesIO(content), **given)
+        MPDQN.load(io.BytesIO(joined(members | {"data.json": json.dumps(data)})), **given)
 
 
 @pytest.mark.parametrize("version", [0, -3, True, 1.5, "2", None, float("inf"), [2]], ids=repr)

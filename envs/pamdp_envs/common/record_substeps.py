@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from typing import Any
 
 import gymnasium as gym
@@ -12,7 +14,8 @@ class RecordSubsteps(gym.wrappers.RecordVideo):
 
     Gymnasium's own wrapper records one frame per step, so a jump would be seen only where it ends. This one
     records all the frames that a step of a `"rgb_array_list"` environment has. Arguments and files are those
-    of `RecordVideo`, and like it this needs moviepy (`pip install "gymnasium[other]"`).
+    of `RecordVideo`, and like it this needs moviepy (`pip install "gymnasium[other]"`). Unlike there, a video is
+    whole or not there: until then it is in a hidden folder of its name, which the next one of that name replaces.
 
     Args:
         env: the environment, made with `render_mode="rgb_array_list"`.
@@ -41,3 +44,18 @@ class RecordSubsteps(gym.wrappers.RecordVideo):
         frames = self.env.render()
         assert isinstance(frames, list)
         self.recorded_frames += frames
+
+    def stop_recording(self) -> None:
+        """Stop current recording and saves the video, whole or not at all."""
+        folder, name = self.video_folder, self._video_name
+        unfinished = os.path.join(folder, f".{name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+        os.mkdir(unfinished)
+        self.video_folder = unfinished
+        try:
+            super().stop_recording()
+            for video in os.listdir(unfinished):  # none, if there were no frames
+                os.replace(os.path.join(unfinished, video), os.path.join(folder, video))
+        finally:
+            self.video_folder = folder
+            shutil.rmtree(unfinished, ignore_errors=True)
