@@ -227,10 +227,9 @@ class HybridPPO(OnPolicyAgent):
         if net_arch is None:
             net_arch = (64, 64) if features.POLICIES[self.policy] is not features.NatureCNN else ()
         arch = net_arch if isinstance(net_arch, dict) else {"pi": net_arch, "vf": net_arch}
-        arguments = dict(features_extractor_kwargs or {})
-        if not normalize_images and features_extractor is None and features.POLICIES[self.policy] is not None:
-            arguments["normalized_image"] = True
-        make_extractor = features.make(features_extractor, self.policy, self.observation_transform, arguments)
+        make_extractor = features.make(
+            features_extractor, self.policy, self.observation_transform, features_extractor_kwargs, normalize_images
+        )
         model = PolicyAndValue(
             self.observation_transform.size,
             sum(self.distribution.options),

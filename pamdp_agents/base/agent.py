@@ -184,7 +184,8 @@ class Agent(Saved, Trainee):
         The function takes n raw observations: a tensor `observation` [n, …], or one for each leaf of a Tuple or
         Dict, such as `observation_camera`. It returns `action`, int32 [n], the environment's number of the
         discrete action, and `parameters` [n, P], the parameters of all discrete actions in the environment's units,
-        rounded for integer boxes and clipped (without it if P = 0). Both are those of `predict`, to 1e-5 of each
+        rounded for integer boxes and clipped (without it if P = 0); of independent parts, a tensor for each part,
+        such as `action_gear`. They are those of `predict`, to 1e-5 of each
         parameter's range. A `policy.json` with it says which parameters are whose. What is in the file is told in
         `docs/export.md`.
 
