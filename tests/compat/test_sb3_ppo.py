@@ -137,8 +137,9 @@ def test_losses_and_gradients_are_the_same(space, clip_range_vf):
         np.testing.assert_allclose(own, gradients[name], atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
-@pytest.mark.parametrize("target_kl", [None, 0.001], ids=["all epochs", "stopped"])
+@pytest.mark.parametrize(
+    "space, target_kl", [(SPACES["box"], None), (SPACES["discrete"], 0.001)], ids=["all epochs", "stopped"]
+)
 def test_epochs_lead_to_the_same_weights_and_log_the_same(space, target_kl):
     theirs, ours = pair(space, n_epochs=6, target_kl=target_kl)
     theirs.train()
