@@ -168,7 +168,7 @@ def _allowed(environments: EnvironmentAdapter, takes_masks: bool) -> dict[str, A
     given = environments.masks.given
     if given is None or not takes_masks:
         return {}
-    masks = environments.current_masks(np.size(given[0]), environments.pending_resets)
+    masks = environments.current_masks([np.size(given[0])], environments.pending_resets)
     return {"action_masks": masks if masks is None or environments.is_vector else masks[0]}
 
 

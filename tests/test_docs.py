@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from pamdp_agents import PDQN, strategies
 from pamdp_agents.agents import AGENTS, agent_class
+from pamdp_agents.base.on_policy import OnPolicyAgent
 from pamdp_agents.benchmark.__main__ import make_parser
 from pamdp_agents.cli import arguments, main
 from pamdp_agents.files.agent_file import ENTRIES
@@ -80,7 +81,9 @@ def agent_page(name):
 
 
 def make_agent(name, env="pamdp/Platform-v0", **settings):
-    return agent_class(name)("MlpPolicy", env, buffer_size=50, seed=0, **settings)
+    kind, given = agent_class(name), {"buffer_size": 50, "seed": 0} | settings
+    known = inspect.signature(kind).parameters
+    return kind("MlpPolicy", env, **{key: value for key, value in given.items() if key in known})
 
 
 # -------------------------------------------------------------------- code
@@ -274,12 +277,14 @@ def test_the_implementation_details_are_numbered_through(name):
 
 @pytest.mark.parametrize("name", AGENTS)
 def test_the_sizes_of_the_networks_are_those_on_the_page(name):
-    rows = table(section(agent_page(name), "Networks"), ("Environment", "D", "K", "P", "Q-network", "actor"))
+    networks = {"q": "Q-network", "actor": "actor", "policy": "policy and value"}
+    columns = [networks[network] for network in make_agent(name).networks]
+    rows = table(section(agent_page(name), "Networks"), ("Environment", "D", "K", "P", *columns))
     assert len(rows) == 2
     for env, *numbers in rows:
         agent = make_agent(name, env.strip("`"))
         space = agent.parameterized_space
-        sizes = [agent.networks[network].size for network in ("q", "actor")]
+        sizes = [network.size for network in agent.networks.values()]
         assert [int(number.replace(",", "")) for number in numbers] == [
             agent.observation_transform.size,
             space.n,
@@ -301,17 +306,21 @@ def metrics_rows(name):
 def test_the_metrics_table_of_an_agent_has_every_metric(name):
     documented = [key for keys, _ in metrics_rows(name) for key in keys if key.startswith("train/")]
     kind = agent_class(name)
-    assert documented == [f"train/{metric}" for metric in (*kind.metric_names, *kind.rate_names, "n_updates")]
+    metrics = (*kind.metric_names, *kind.rate_names)
+    if issubclass(kind, OnPolicyAgent):  # which has some for each part of its actions
+        metrics = (*make_agent(name).metrics()[:-1], *kind.rate_names, "clip_range", "clip_range_vf")
+    assert documented == [f"train/{metric}" for metric in (*metrics, "n_updates")]
 
 
 @pytest.mark.parametrize("name", AGENTS)
 def test_the_metrics_table_of_an_agent_explains_every_key_that_is_logged(name):
-    agent = make_agent(name, learning_starts=5, batch_size=4, policy_kwargs={"net_arch": [4]})
+    rollouts = {"n_steps": 4, "clip_range_vf": 0.2}
+    agent = make_agent(name, learning_starts=5, batch_size=4, policy_kwargs={"net_arch": [4]}, **rollouts)
     agent.learn(10, log_interval=None)
     agent.progress.ep_success_buffer.append(True)
     logged = []
     agent.logger.dump = lambda step: logged.extend(agent.logger.name_to_value)
-    agent.dump_logs()
+    agent.dump_logs(1 if agent.logs_rounds else 0)
     assert len(logged) > 10
     explained = {key: meaning for keys, (meaning, _) in metrics_rows(name) for key in keys}
     for key in logged:
@@ -324,8 +333,10 @@ def test_the_metrics_table_of_an_agent_explains_every_key_that_is_logged(name):
 
 @pytest.mark.parametrize("name", AGENTS)
 def test_what_agents_log_alike_is_explained_alike(name):
+    own = {"rollout/exploration_rate", "time/iterations"} if agent_class(name).logs_rounds else set()
+
     def shared(name):
-        return [(keys, cells) for keys, cells in metrics_rows(name) if not keys[0].startswith("train/")]
+        return [row for row in metrics_rows(name) if not row[0][0].startswith("train/") and row[0][0] not in own]
 
     assert shared(name) == shared("pdqn")
 
@@ -346,9 +357,10 @@ def test_the_saved_files_page_has_every_part_of_a_replay_buffer_and_of_the_progr
     page = section("docs/files.md", "What is in the zip")
     agent = make_agent(name)
     parts = [part for row in table(page, ("Member", "Content")) for part in re.findall(r"`(\w+)`", row[0])]
-    saved = list(agent.replay_state())
-    assert set(saved) <= set(parts)
-    assert set(parts) - set(saved) <= {extra for other in AGENTS for extra in make_agent(other).extras()}
+    if hasattr(agent, "replay_buffer"):
+        saved = list(agent.replay_state())
+        assert set(saved) <= set(parts)
+        assert set(parts) - set(saved) <= {extra for other in AGENTS for extra in make_agent(other).extras()}
     [progress] = re.findall(r"^\* `progress`: (.*?)\n\n", page, re.MULTILINE | re.DOTALL)
     assert set(agent.progress_state()) <= set(re.findall(r"`(\w+)`", progress))
 

@@ -56,6 +56,9 @@ class Agent(Saved, Trainee):
     rate_names: ClassVar[tuple[str, ...]]
     """The learning rates, which are logged by these names."""
 
+    heeds_masks: ClassVar[bool] = False
+    """Whether it can be told which discrete actions are allowed."""
+
     num_timesteps = _of_progress("num_timesteps")
     start_time = _of_progress("start_time")
     ep_info_buffer = _of_progress("ep_info_buffer")
@@ -162,14 +165,25 @@ class Agent(Saved, Trainee):
             RuntimeError: The agent has neither been given an environment nor loaded.
         """
         observations, batched = self.scaled_observations(observation)
-        n_actions, masks = self.parameterized_space.n, None
+        masks = None
         if action_masks is not None:
-            masks = check_masks("action_masks", action_masks, len(observations), n_actions)
-        decide = self.acting.decide if deterministic else self.explore_apart
-        k, x, _ = decide(observations, masks)
-        if batched:
-            return self.parameterized_space.to_env_batch(k, x), state
-        return self.parameterized_space.to_env(int(k[0]), x[0]), state
+            self.check_heeds_masks()
+            masks = check_masks("action_masks", action_masks, len(observations), self.canonical_actions.options)
+        k, x, _ = (self.acting.decide if deterministic else self.explore_apart)(observations, masks)
+        actions = self.canonical_actions.to_env_batch(k, x)
+        return (actions if batched else actions[0]), state
+
+    def check_heeds_masks(self) -> None:
+        """Does nothing if the agent can be told which discrete actions are allowed.
+
+        Raises:
+            ValueError: It cannot.
+        """
+        if not self.heeds_masks:
+            raise ValueError(
+                f"{type(self).__name__} cannot heed action masks, which {self.env_name} or the caller gives: take an "
+                'agent that can, such as MPDQN, or an environment without `action_masks` and `info["action_mask"]`'
+            )
 
     def scaled_observations(self, observation: Any) -> tuple[np.ndarray, bool]:
         """Returns what networks take for what `predict` takes: float32 [n, D]; and whether it was a batch.
@@ -198,7 +212,8 @@ class Agent(Saved, Trainee):
         The function takes n raw observations: a tensor `observation` [n, …], or one for each leaf of a Tuple or
         Dict, such as `observation_camera`. It returns `action`, int32 [n], the environment's number of the
         discrete action, and `parameters` [n, P], the parameters of all discrete actions in the environment's units,
-        rounded for integer boxes and clipped (without it if P = 0). Both are those of `predict`, to 1e-5 of each
+        rounded for integer boxes and clipped (without it if P = 0); of independent parts, a tensor for each part,
+        such as `action_gear`. They are those of `predict`, to 1e-5 of each
         parameter's range. A `policy.json` with it says which parameters are whose. What is in the file is told in
         `docs/export.md`.
 
@@ -284,6 +299,8 @@ class Agent(Saved, Trainee):
         training = Training(self, one, log_interval, given | {"reset_num_timesteps": reset_num_timesteps})
         if reset_num_timesteps or environments.observations is None:
             environments.reset(self.num_timesteps)
+        if environments.action_masks is not None:
+            self.check_heeds_masks()
         if not self._custom_logger:
             formats, name = ["stdout"] if self.verbose else [], tb_log_name or type(self).__name__
             self._log_to(configure_run(self.tensorboard_log, formats, name, reset_num_timesteps))
@@ -313,8 +330,14 @@ class Agent(Saved, Trainee):
             logger.ask_when_read(self.record_news)
         return logger
 
-    def dump_logs(self) -> None:
-        """Writes the current numbers to the logger: Stable-Baselines3's keys, and the update's metrics."""
+    def dump_logs(self, iteration: int = 0) -> None:
+        """Writes the current numbers to the logger: Stable-Baselines3's keys, and the update's metrics.
+
+        Args:
+            iteration: The number of the rollout in this `learn`; 0: it is not logged.
+        """
+        if iteration:
+            self.logger.record("time/iterations", iteration, exclude="tensorboard")
         self.progress.record(self.logger)
         self.record_own(self.logger)
         self.logger.dump(step=self.num_timesteps)

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from pamdp_agents import schedules
 from pamdp_agents.base.exploration_settings import ExplorationSettings
 from pamdp_agents.base.policy import GreedyPolicy, Networks, best
 from pamdp_agents.base.replay_settings import as_round, check_n_envs
@@ -24,7 +23,6 @@ from pamdp_agents.learning.learner import Learner
 from pamdp_agents.learning.train_state import Call, Result, TrainState, UpdateRule
 from pamdp_agents.logger import Logger
 from pamdp_agents.networks.models import FlatNetwork
-from pamdp_agents.schedules import Schedule
 from pamdp_agents.spaces.observed_ranges import ENOUGH, MOST, warn_of_unseen
 from pamdp_agents.training.trainee import Round
 
@@ -61,19 +59,9 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
                 being trained together, whose updates are one compiled call.
             ValueError: It counts episodes, and there are several environments; or stored rewards do not bear it.
         """
-        if not self.is_set_up:
-            super().change_setting(name, value)
-            return
-        before, change = getattr(self, name), self.declared_settings[name].change
-        # An input that is None is not used, so this decides what the update computes.
-        recompiles = change == "recompiles" or (change == "input" and (before is None) != (value is None))
-        if recompiles and self.learner.joined:
-            raise AttributeError(f"{name} cannot change while agents are trained together")
-        if name == "train_freq":
+        if self.is_set_up and name == "train_freq":
             check_n_envs(self.n_envs, value)
         super().change_setting(name, value)
-        if recompiles:
-            self.learner.forget_compiled()
 
     @abstractmethod
     def make_networks(self) -> dict[str, FlatNetwork]:
@@ -92,6 +80,8 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
     @abstractmethod
     def update(self, state: TrainState, batch: Transition, call: Call) -> Result:
         """Returns the state after one update, a pure function."""
+
+    heeds_masks = True
 
     of_parameters: ClassVar[tuple[str, ...]] = ()
     """Those of a decision's extras that say where its parameters are from, see `EpsilonGreedy`."""
@@ -122,7 +112,6 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
         space, n_observations = self.parameterized_space, self.observation_transform.size
         self.networks = self.make_networks()
         self.make_replay_buffer()
-        self._inputs = tuple(name for name, each in self.declared_settings.items() if each.change == "input")
         self.learner = Learner(self.networks, {"update": self._update_rule()}, device=self._tf_device)
         self.acting = GreedyPolicy(self.act, self.networks, self.learner, n_observations)
         self.explorer = EpsilonGreedy(space.mask, self.draw, self.of_parameters)
@@ -142,15 +131,6 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
         """Returns exploring decisions without any effect on training."""
         decide, epsilon, noise = self.acting.decide, self.exploration_rate, self.noise
         return self.explorer.explore_apart(decide, observations, epsilon, noise, self._predict_rng, masks)
-
-    @property
-    def lr_schedule(self) -> Schedule:
-        """`learning_rate` as a function of the progress that remains, by Stable-Baselines3's name."""
-        return lambda remaining: schedules.current_value("learning_rate", self.learning_rate, remaining)
-
-    @lr_schedule.setter
-    def lr_schedule(self, value: Schedule) -> None:
-        self.learning_rate = value
 
     def own_locals(self) -> dict[str, Any]:
         """Returns what callbacks find in their `locals` besides what `learn` was given."""
@@ -233,17 +213,6 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
             return self.gradient_steps
         varies = self.round.unit == "episode" or (self._environments is not None and self._environments.may_not_play)
         return None if varies else self.round.number * self.n_envs
-
-    def current_inputs(self) -> dict[str, float]:
-        """Returns the update's inputs at this moment, by name; where a setting is None, its input is not used."""
-        remaining = self.progress.remaining
-        inputs = {name: getattr(self, name) for name in self._inputs}
-        for name, value in inputs.items():
-            if callable(value):
-                inputs[name] = schedules.current_value(name, value, remaining)
-            elif value is None:
-                inputs[name] = 0.0
-        return inputs
 
     def train(self, updates: int) -> None:
         """Makes updates on samples of the replay buffer: one compiled call, or a few where their number varies.

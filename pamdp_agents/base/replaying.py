@@ -8,7 +8,7 @@ from typing import IO, Any, ClassVar
 
 import numpy as np
 
-from pamdp_agents.base.agent import Agent
+from pamdp_agents.base.learning_agent import LearningAgent
 from pamdp_agents.base.replay_settings import ReplaySettings
 from pamdp_agents.base.settings import number, setting
 from pamdp_agents.environments.adapter import Environment
@@ -18,7 +18,7 @@ from pamdp_agents.files.archive import SavedFileError, npz_bytes, read_npz
 from pamdp_agents.files.streams import read_content, write_content
 
 
-class ReplayingAgent(Agent, ReplaySettings):
+class ReplayingAgent(LearningAgent, ReplaySettings):
     """An agent with a replay buffer.
 
     Attributes:
@@ -26,6 +26,8 @@ class ReplayingAgent(Agent, ReplaySettings):
         drawn_row: How one is packed that was sampled: there may be more of it.
         replay_buffer: The stored transitions.
     """
+
+    saved_apart = ("replay_buffer",)
 
     reward_scale: float = setting(
         default=1.0,

@@ -6,7 +6,7 @@ import io
 import os
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import IO, Any, Self
+from typing import IO, Any, ClassVar, Self
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from pamdp_agents.learning.divergence import DivergedError
 from pamdp_agents.learning.learner import SEEDS, Learner
 from pamdp_agents.networks.keras_configs import UnknownObjectError
 from pamdp_agents.networks.keras_settings import check_tensorflow
+from pamdp_agents.spaces import ParameterizedActionSpace
 from pamdp_agents.training.progress import Progress
 
 
@@ -46,6 +47,9 @@ class Saved(EnvironmentBound):
         super().begin()
         self.progress = Progress(self.stats_window_size)
         self.learner: Learner
+
+    saved_apart: ClassVar[tuple[str, ...]] = ()
+    """What is saved with the agent only if `include` names it."""
 
     @abstractmethod
     def forget_weights(self) -> None:
@@ -101,7 +105,7 @@ class Saved(EnvironmentBound):
         Args:
             path: Where to; `.zip` is added if it has no suffix. Or a binary file open for writing.
             exclude: Settings to leave out; the loaded agent has their defaults.
-            include: `["replay_buffer"]` saves it in the same file.
+            include: `["replay_buffer"]` saves it in the same file, of an agent that has one.
 
         Raises:
             ValueError: `exclude` or `include` name something unknown.
@@ -111,15 +115,16 @@ class Saved(EnvironmentBound):
         excluded, included = set(exclude or ()), set(include or ())
         parameters = self.__signature__.parameters.values()
         optional = {each.name for each in parameters if each.default is not each.empty}
-        if excluded - optional or included - {"replay_buffer"}:
+        if excluded - optional or included - set(self.saved_apart):
             raise ValueError(
-                f"exclude takes settings that have a default ({sorted(optional)}) and include takes ['replay_buffer']; "
-                f"got exclude={sorted(excluded)}, include={sorted(included)}"
+                f"exclude takes settings that have a default ({sorted(optional)}) and include takes "
+                f"{list(self.saved_apart)}; got exclude={sorted(excluded)}, include={sorted(included)}"
             )
         plain, objects = ({n: v for n, v in part.items() if n not in excluded} for part in self.config())
         arrays = {f"{group}:{name}": w for group, ws in self.get_parameters().items() for name, w in ws.items()}
         if self._environments is not None:
             arrays |= self._environments.state()
+        arrays |= self.collected_state()
         AgentFile(
             agent=type(self).__name__,
             env=None if self._environments is None else self.env_name,
@@ -214,7 +219,7 @@ class Saved(EnvironmentBound):
         if not self.is_set_up:
             return _make, (type(self), self.settings())
         file = io.BytesIO()
-        self.save(file, include=["replay_buffer"])
+        self.save(file, include=self.saved_apart)
         return _load, (type(self), file.getvalue(), self.device, self.tensorboard_log)
 
     def progress_state(self) -> dict[str, Any]:
@@ -232,6 +237,17 @@ class Saved(EnvironmentBound):
         for rng, own in zip(self._rngs, state["rng"], strict=True):
             rng.bit_generator.state = own
         self._update_seed = check_integer("update_seed", state.get("update_seed", self._update_seed), 0) % SEEDS
+
+    def collected_state(self) -> dict[str, np.ndarray]:
+        """Returns what has been collected and is not yet learned from, as arrays for the agent's own file."""
+        return {}
+
+    def restore_collected(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes back what `collected_state` returned, from all arrays in a file.
+
+        Raises:
+            ValueError: It is damaged, or another agent's.
+        """
 
     def replay_state(self) -> dict[str, np.ndarray]:
         """Returns the replay buffer, as arrays.
@@ -263,6 +279,7 @@ class Saved(EnvironmentBound):
         agent.set_parameters(group_by_network(archive.arrays))
         agent.restore_progress(archive.data["progress"])
         agent._environments_state(archive)
+        agent.restore_collected(archive.arrays)
         if archive.replay_buffer is not None:
             agent.restore_replay(archive.replay_buffer)
         return agent
@@ -280,7 +297,11 @@ class Saved(EnvironmentBound):
     def _environments_state(self, archive: Archive) -> dict[str, np.ndarray]:
         """Returns where the environments of the agent in a file stood."""
         size = self.observation_transform.size
-        return check_state(archive.arrays, size, self.parameterized_space, self.extras())
+        return check_state(archive.arrays, size, self.decided_actions(), self.extras())
+
+    def decided_actions(self) -> ParameterizedActionSpace | None:
+        """Returns the actions of which a decision may be kept that was made ahead of updates; None: none is."""
+        return self.parameterized_space
 
     def _require_set_up(self, verb: str) -> None:
         if not self.is_set_up:

@@ -20,12 +20,13 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from pamdp_agents.checks import allow_nothing
 from pamdp_agents.environments.action_masks import ActionMasks, read_mask, read_masks
 from pamdp_agents.environments.processes import Processes
 from pamdp_agents.environments.recorded import has_recorder
 from pamdp_agents.environments.returned import LIMIT, Fault, refused_by, shown
+from pamdp_agents.spaces.canonical_actions import CanonicalActions
 from pamdp_agents.spaces.observations import ObservationTransform
-from pamdp_agents.spaces.parameterized import ParameterizedActionSpace
 
 Environment: TypeAlias = Any
 """A Gymnasium environment, a Gymnasium vector environment, or a Stable-Baselines3 `VecEnv`."""
@@ -188,8 +189,8 @@ class EnvironmentAdapter(ABC):
         """
         return None
 
-    def compose(self, actions: ParameterizedActionSpace, k: NDArray, x: NDArray) -> Any:
-        """Returns canonical actions (k [n], x [n, P]) as `step` takes them."""
+    def compose(self, actions: CanonicalActions, k: NDArray, x: NDArray) -> Any:
+        """Returns canonical actions (k [n, …], x [n, P]) as `step` takes them."""
         return actions.to_env_batch(k, x)
 
     def check_rewards(self, rewards: NDArray[np.float64], scale: float = 1.0, n_steps: int = 1) -> NDArray[np.float64]:
@@ -223,11 +224,11 @@ class EnvironmentAdapter(ABC):
             self._blame(_not_finite(flat, given))
         return flat
 
-    def current_masks(self, n_actions: int, over: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-        """Returns which of K discrete actions the environments allow now, bool [n, K]; None: always all.
+    def current_masks(self, options: Sequence[int], over: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+        """Returns which discrete actions the environments allow now, bool [n, Σ options]; None: always all.
 
         Args:
-            n_actions: K.
+            options: How many options each discrete choice has: of a parameterised action [K].
             over: Whether the current observation is the last of its episode, bool [n]: where nothing is done, nothing
                 need be allowed, and all counts as allowed then.
 
@@ -237,8 +238,8 @@ class EnvironmentAdapter(ABC):
         if self.masks.given is None:
             return None
         try:
-            masks = read_masks(self.masks.given, n_actions)
-            nothing = ~masks.any(1)
+            masks = read_masks(self.masks.given, sum(options))
+            nothing = allow_nothing(masks, options)
             for i in np.flatnonzero(nothing & ~over):
                 raise Fault("allows no discrete action: its action mask holds nothing but False", index=int(i))
         except Fault as fault:
@@ -246,18 +247,18 @@ class EnvironmentAdapter(ABC):
         masks[nothing] = True
         return masks
 
-    def masks_at_ends(self, n_actions: int) -> dict[int, NDArray[np.bool_]]:
-        """Returns the same of last observations in whose place the next episode's first are, where it is known: [K].
+    def masks_at_ends(self, options: Sequence[int]) -> dict[int, NDArray[np.bool_]]:
+        """Returns the same of last observations in whose place the next episode's first are, where it is known.
 
         Raises:
             ValueError, TypeError: What an environment gave is no mask.
         """
         known = {i: mask for i, mask in self.masks.at_ends.items() if mask is not None}
         try:
-            masks = {i: read_mask(mask, n_actions, i) for i, mask in known.items()}
+            masks = {i: read_mask(mask, sum(options), i) for i, mask in known.items()}
         except Fault as fault:
             self._blame(fault)
-        return {i: mask if mask.any() else ~mask for i, mask in masks.items()}
+        return {i: mask | allow_nothing(mask[None], options) for i, mask in masks.items()}
 
     def check(self, given: Any) -> None:
         """Does nothing if these observations are of the environment's space, and finite as float32.

@@ -14,6 +14,7 @@ from pamdp_agents.environments.adapter import EnvironmentAdapter
 from pamdp_agents.environments.recorded import finite_episode
 from pamdp_agents.environments.vec_normalize import SampleNormalization, find_vec_normalize
 from pamdp_agents.experience.transition import Decision
+from pamdp_agents.spaces.canonical_actions import CanonicalActions
 from pamdp_agents.spaces.observations import ObservationTransform
 from pamdp_agents.spaces.parameterized import ParameterizedActionSpace
 
@@ -59,6 +60,7 @@ class CanonicalEnvironments:
         adapter: The environments, behind the one interface.
         observations: Scales their observations.
         actions: Converts their actions.
+        as_collected: Observations are stored as they are acted on, also those that `VecNormalize` normalises.
 
     Attributes:
         env: The environments as they were given.
@@ -70,17 +72,22 @@ class CanonicalEnvironments:
         episode_lengths: Steps of each current episode, int64 [n].
         next_seed: The seed of the next reset, None for none.
         normalization: What `VecNormalize` does to observations and rewards, or None.
+        continued: Whether `observations` follow the last step: not after `reset`.
     """
 
     def __init__(
-        self, adapter: EnvironmentAdapter, observations: ObservationTransform, actions: ParameterizedActionSpace
+        self,
+        adapter: EnvironmentAdapter,
+        observations: ObservationTransform,
+        actions: CanonicalActions,
+        as_collected: bool = False,
     ):
         self._adapter, self._transform, self._actions = adapter, observations, actions
         adapter.consequence = STOPPED
         self.env, self.num_envs, self.name = adapter.env, adapter.num_envs, adapter.name
         vec_normalize = find_vec_normalize(adapter.env)
         self.normalization = None if vec_normalize is None else SampleNormalization(vec_normalize, observations)
-        of_observations = self.normalization is not None and self.normalization.of_observations
+        of_observations = not as_collected and self.normalization is not None and self.normalization.of_observations
         self._original = self.normalization if of_observations else None
         self.observations: Float32 | None = None
         self._stored: Float32 | None = None  # the same as they are stored: not normalised
@@ -91,6 +98,7 @@ class CanonicalEnvironments:
         self.episode_returns = np.zeros(self.num_envs)
         self.episode_lengths = np.zeros(self.num_envs, dtype=np.int64)
         self.next_seed: int | None = None
+        self.continued = False
         self._start = time.perf_counter()
 
     def reset(self, timestep: int) -> None:
@@ -106,6 +114,7 @@ class CanonicalEnvironments:
         """
         seed, self.next_seed = self.next_seed, None
         self.observations = self.decided = None
+        self.continued = False
         self._ended = np.zeros(self.num_envs, dtype=bool)
         self.episode_returns[:], self.episode_lengths[:] = 0.0, 0
         self._adapter.timestep = timestep
@@ -113,14 +122,14 @@ class CanonicalEnvironments:
         observations, stored = self._read(given)
         if self._original is not None:
             self._original.check_untouched(given)
-        self.action_masks = self._adapter.current_masks(self._actions.n, self._ended)
+        self.action_masks = self._adapter.current_masks(self._actions.options, self._ended)
         self.observations, self._stored = observations, stored
 
     def start_step(self, k: NDArray[Any], x: NDArray[Any]) -> None:
         """Takes n canonical actions. `finish_step` is the next call.
 
         Args:
-            k: Discrete actions, int [n].
+            k: Discrete actions, int [n]; of several discrete variables [n, C].
             x: Parameters of all actions, scaled to [−1, 1], float [n, P].
         """
         self.observations = self.decided = None
@@ -203,9 +212,10 @@ class CanonicalEnvironments:
             given = self._adapter.reset_ended()
             if given is not None:
                 self._next = self._read(given)
-                self._next_masks = self._adapter.current_masks(self._actions.n, np.zeros_like(self._ended))
+                self._next_masks = self._adapter.current_masks(self._actions.options, np.zeros_like(self._ended))
         self.observations, self._stored = self._next
         self.action_masks = self._next_masks
+        self.continued = True
         return None if given is None else self._adapter.stack(given)
 
     def state(self) -> dict[str, np.ndarray]:
@@ -263,6 +273,7 @@ class CanonicalEnvironments:
             )
         self.observations, self._stored = state["last_observation"], state["last_stored_observation"]
         self.action_masks = state.get("action_masks")
+        self.continued = True
         self._adapter.pending_resets = state["pending_resets"].copy()
         self.episode_returns, self.episode_lengths = state["episode_returns"].copy(), state["episode_lengths"].copy()
         self.next_seed = None
@@ -277,10 +288,10 @@ class CanonicalEnvironments:
             return None
         over = ended.copy()
         over[list(given.at_ends)] = False
-        self._next_masks = self._adapter.current_masks(self._actions.n, over)
+        self._next_masks = self._adapter.current_masks(self._actions.options, over)
         if self._next_masks is None or not given.at_ends:
             return self._next_masks
-        masks, known = self._next_masks.copy(), self._adapter.masks_at_ends(self._actions.n)
+        masks, known = self._next_masks.copy(), self._adapter.masks_at_ends(self._actions.options)
         for i in given.at_ends:
             masks[i] = known.get(i, True)
             if i not in known and not terminated[i] and not self._warned_of_masks:
@@ -301,14 +312,14 @@ class CanonicalEnvironments:
 
 
 def check_state(
-    arrays: Mapping[str, np.ndarray], size: int, space: ParameterizedActionSpace, extras: Mapping[str, int]
+    arrays: Mapping[str, np.ndarray], size: int, space: ParameterizedActionSpace | None, extras: Mapping[str, int]
 ) -> dict[str, np.ndarray]:
     """Returns from a saved agent's arrays those that `CanonicalEnvironments.resume` takes, if they are there.
 
     Args:
         arrays: The arrays.
         size: D, size of an observation.
-        space: The agent's actions.
+        space: The agent's actions; None: it decides nothing ahead of updates.
         extras: Size of each extra of its decisions, by name.
 
     Raises:
@@ -324,9 +335,9 @@ def check_state(
         "episode_returns": (np.float64, (n,)),
         "episode_lengths": (np.int64, (n,)),
     }
-    if "action_masks" in arrays:
+    if space is not None and "action_masks" in arrays:
         expected |= {"action_masks": (np.bool_, (n, space.n))}
-    if "decided_k" in arrays:
+    if space is not None and "decided_k" in arrays:
         expected |= {"decided_k": (np.int64, (n,)), "decided_x": (np.float32, (n, space.parameter_size))}
         expected |= {f"decided_{name}": (np.float32, (n, width)) for name, width in extras.items()}
     for name, (dtype, shape) in expected.items():
@@ -335,9 +346,9 @@ def check_state(
             raise ValueError(f"{name} must be finite, of type {dtype.__name__} and shape {shape}, got {array!r}")
     if arrays["episode_lengths"].min() < 0:
         raise ValueError(f"episode_lengths must not be negative, got {arrays['episode_lengths']}")
-    if "action_masks" in arrays and not arrays["action_masks"].any(1).all():
+    if "action_masks" in expected and not arrays["action_masks"].any(1).all():
         raise ValueError("action_masks must allow a discrete action in every environment")
-    if "decided_k" in arrays and not np.isin(arrays["decided_k"], np.arange(space.n)).all():
+    if "decided_k" in expected and space is not None and not np.isin(arrays["decided_k"], np.arange(space.n)).all():
         raise ValueError(f"decided_k must be discrete actions in 0..{space.n - 1}, got {arrays['decided_k']}")
     return {name: arrays[name] for name in expected}
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pamdp_agents.environments.action_masks import METHOD
 from pamdp_agents.environments.adapter import EnvironmentAdapter, StepOutcome, layers_of
 from pamdp_agents.environments.returned import read_ends, read_rewards
-from pamdp_agents.spaces.parameterized import ParameterizedActionSpace
+from pamdp_agents.spaces.canonical_actions import CanonicalActions
 
 
 class GymnasiumVectorEnvironment(EnvironmentAdapter):
@@ -135,8 +135,8 @@ class GymnasiumVectorEnvironment(EnvironmentAdapter):
         except Exception as error:
             self._blame(error)
 
-    def compose(self, actions: ParameterizedActionSpace, k: NDArray, x: NDArray) -> Any:
-        """Returns canonical actions (k [n], x [n, P]) as a batch of the vector environment's action space."""
+    def compose(self, actions: CanonicalActions, k: NDArray, x: NDArray) -> Any:
+        """Returns canonical actions (k [n, …], x [n, P]) as a batch of the vector environment's action space."""
         return actions.to_env_stacked(k, x)
 
 

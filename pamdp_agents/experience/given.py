@@ -64,5 +64,5 @@ def read_masks(given: Any, single: bool, n_actions: int) -> np.ndarray:
     """Returns which discrete actions infos say are allowed, bool [n, K]: all, where they say nothing."""
     infos = [given] if single and isinstance(given, Mapping) else given
     all_actions = np.ones(n_actions, bool)
-    masks = [check_masks("action_mask", info.get("action_mask", all_actions), 1, n_actions)[0] for info in infos]
+    masks = [check_masks("action_mask", info.get("action_mask", all_actions), 1, [n_actions])[0] for info in infos]
     return np.stack(masks)

@@ -52,6 +52,12 @@ def check_together(agents: Sequence[Trainee]) -> None:
             "agents trained together must make the same number of updates in a round, but gradient_steps=-1 makes "
             f"{updates}: give gradient_steps a number, or every agent as many environments"
         )
+    shapes = [agent.rows_shape(each) for agent, each in zip(agents, updates, strict=True) if each is not None]
+    if len(set(shapes)) > 1:
+        raise ValueError(
+            f"agents trained together must learn from as many transitions at once, but these do from {shapes} (rounds, "
+            "transitions, numbers): give every agent as many environments"
+        )
 
 
 def check_unshared(what: str, things: Iterable[Iterable[Any]]) -> None:

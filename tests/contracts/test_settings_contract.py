@@ -26,6 +26,10 @@ CHANGED = {
     "actor_loss_weighting": "average",
     "replay_buffer_class": "PrioritizedReplayBuffer",
     "replay_buffer_kwargs": {"alpha": 0.25},
+    "clip_range_vf": 0.5,
+    "target_kl": 0.03,
+    "ratio": "separate",
+    "action_layout": "parameterized",
 }
 NEEDS_IMAGES = {"optimize_memory_usage"}  # and cannot be had with n_steps; its own tests are with the replay buffer's
 WRONG = {
@@ -41,6 +45,14 @@ WRONG = {
     "actor_tau": -0.1,
     "gamma": -0.1,
     "gae_lambda": 1.5,
+    "clip_range": -0.1,
+    "clip_range_vf": -0.1,
+    "normalize_advantage": 1,
+    "ent_coef": -0.1,
+    "vf_coef": -0.1,
+    "target_kl": 0,
+    "ratio": "both",
+    "action_layout": "joint",
     "train_freq": 0,
     "gradient_steps": -2,
     "policy_kwargs": {"netarch": [8]},
