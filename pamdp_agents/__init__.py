@@ -12,6 +12,7 @@ from pamdp_agents.wrappers import FlattenHybridAction, HybridActionWrapper
 
 if TYPE_CHECKING:
     from pamdp_agents.agents import *  # noqa: F403  # whatever agents there are: the list of them is there
+    from pamdp_agents.experience import PrioritizedReplayBuffer, ReplayBuffer
     from pamdp_agents.training import train_seeds, train_together
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "FlattenHybridAction",
     "HybridActionWrapper",
     "ParameterizedActionSpace",
+    "PrioritizedReplayBuffer",
+    "ReplayBuffer",
     "SavedFileError",
     "train_seeds",
     "train_together",
@@ -34,4 +37,8 @@ def __getattr__(name: str) -> Any:
         from pamdp_agents import training
 
         return getattr(training, name)
+    if name in ("PrioritizedReplayBuffer", "ReplayBuffer"):
+        from pamdp_agents import experience
+
+        return getattr(experience, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import sys
@@ -9,6 +10,9 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 LARGEST_SEED = 2**32 - 1
 """What NumPy's and Keras's global generators take."""
@@ -172,3 +176,40 @@ def warn_user(message: str) -> None:
     while frame.f_back is not None and frame.f_globals["__name__"].startswith("pamdp_agents."):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, stacklevel=level)
+
+
+def check_masks(name: str, given: ArrayLike, n: int, options: Sequence[int]) -> NDArray[np.bool_]:
+    """Returns the masks that an argument gives, bool [n, Σ options]; for n = 1 it may be one mask.
+
+    Args:
+        name: The argument.
+        given: What was given.
+        n: Number of masks.
+        options: How many options each discrete choice has: of a parameterised action [K].
+
+    Raises:
+        TypeError: They are not of True and False.
+        ValueError: They are of another shape, or one of them allows nothing.
+    """
+    size, masks = sum(options), np.asarray(given)
+    masks = masks[None] if n == 1 and masks.shape == (size,) else masks
+    if masks.shape != (n, size):
+        shape = f"({size},)" if n == 1 else f"({n}, {size})"
+        what = "discrete action" if len(options) == 1 else f"option of the discrete choices, which have {list(options)}"
+        raise ValueError(f"{name} must be of shape {shape}, one entry for each {what}, got shape {np.shape(given)}")
+    if masks.dtype.kind not in "biuf" or not np.isin(masks, (0, 1)).all():
+        raise TypeError(f"{name} must hold True and False (or 1 and 0), got {given!r}")
+    masks = masks.astype(np.bool_)
+    if allow_nothing(masks, options).any():
+        raise ValueError(
+            f"{name} must allow at least one discrete action{' of each choice' * (len(options) > 1)} for each "
+            f"observation, got {given!r}"
+        )
+    return masks
+
+
+def allow_nothing(masks: NDArray[np.bool_], options: Sequence[int]) -> NDArray[np.bool_]:
+    """Returns which of n masks, [n, Σ options], allow no option of a choice: bool [n]."""
+    starts = np.cumsum([0, *options])
+    allowed = [masks[:, start:stop].any(1) for start, stop in itertools.pairwise(starts)]
+    return ~np.all(allowed, axis=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from pamdp_agents.checks import check_integer
 from pamdp_agents.environments.adapt import adapt
-from pamdp_agents.environments.adapter import Environment
+from pamdp_agents.environments.adapter import Environment, EnvironmentAdapter
 from pamdp_agents.environments.recorded import read_flag, recorded_episode
 
 MOST_UNCONFIRMED_ENDS = 1000
@@ -53,6 +54,8 @@ def evaluate_policy(
 
     Returns and lengths are those that a `RecordEpisodeStatistics` wrapper (or SB3's `Monitor`) reports,
     whatever wrappers around it make of rewards and of the ends of episodes; without one they are counted.
+
+    Where the environment says which discrete actions are allowed, a policy that takes `action_masks` is told.
 
     Args:
         model: Anything with a `predict` method, such as an agent.
@@ -102,10 +105,15 @@ def evaluate_policy(
     is_monitor_wrapped = environments.is_recorded()  # asked now, when no step is under way in other processes
     unconfirmed_ends = np.zeros(n_envs, dtype=int)
     states = None
+    takes_masks = "action_masks" in inspect.signature(model.predict).parameters
     while (episode_counts < episode_count_targets).any():
         try:
             actions, states = model.predict(
-                observations, state=states, episode_start=environments.episode_starts, deterministic=deterministic
+                observations,
+                state=states,
+                episode_start=environments.episode_starts,
+                deterministic=deterministic,
+                **_allowed(environments, takes_masks),
             )
         except Exception:
             environments.check(observations)  # to name the environment, if that is at fault
@@ -153,6 +161,15 @@ def evaluate_policy(
     if return_episode_rewards:
         return episode_rewards, episode_lengths
     return mean_reward, std_reward
+
+
+def _allowed(environments: EnvironmentAdapter, takes_masks: bool) -> dict[str, Any]:
+    """Returns the argument of `predict` that says which discrete actions are allowed now, if the environments do."""
+    given = environments.masks.given
+    if given is None or not takes_masks:
+        return {}
+    masks = environments.current_masks([np.size(given[0])], environments.pending_resets)
+    return {"action_masks": masks if masks is None or environments.is_vector else masks[0]}
 
 
 class Episodes(NamedTuple):

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from agents_in_tests import WITH_REPLAY, those_of
+from small_agents import those_of
 
 from pamdp_agents import PDQN, strategies
 from pamdp_agents.agents import AGENTS, agent_class
+from pamdp_agents.base.on_policy import OnPolicyAgent
 from pamdp_agents.benchmark.__main__ import make_parser
 from pamdp_agents.cli import arguments, main
 from pamdp_agents.files.agent_file import ENTRIES
@@ -82,7 +83,7 @@ def agent_page(name):
 
 def make_agent(name, env="pamdp/Platform-v0", **settings):
     kind = agent_class(name)
-    return kind("MlpPolicy", env, seed=0, **those_of(kind, {"buffer_size": 50}), **settings)
+    return kind("MlpPolicy", env, **those_of(kind, {"buffer_size": 50, "seed": 0} | settings))
 
 
 # -------------------------------------------------------------------- code
@@ -211,7 +212,6 @@ def test_the_settings_for_rl_zoo_are_those_of_the_example():
 
 
 SETTINGS = ("Setting", "Default", "Meaning", "Agents")
-REPLAY = "with a replay buffer"
 
 
 def settings_rows():
@@ -222,7 +222,7 @@ def settings_rows():
 def test_the_settings_table_has_every_setting_with_its_default_and_meaning(name):
     documented = []
     for setting, default, meaning, agents in settings_rows():
-        if agents == "all" or (agents == REPLAY and name in WITH_REPLAY) or f"`{AGENTS[name]}`" in agents.split(", "):
+        if agents == "all" or f"`{AGENTS[name]}`" in agents.split(", "):
             default = inspect.Parameter.empty if default == "required" else ast.literal_eval(default.strip("`"))
             documented.append((setting.strip("`"), default, meaning))
     declared = agent_class(name).declared_settings
@@ -235,9 +235,7 @@ def test_the_settings_table_has_every_setting_with_its_default_and_meaning(name)
 def test_the_settings_table_names_agents_that_there_are():
     for setting, _, _, agents in settings_rows():
         named = [agent.strip("`") for agent in agents.split(", ")]
-        assert agents in ("all", REPLAY) or (set(named) < set(AGENTS.values()) and len(set(named)) == len(named)), (
-            setting
-        )
+        assert agents == "all" or (set(named) < set(AGENTS.values()) and len(set(named)) == len(named)), setting
 
 
 @pytest.mark.parametrize("name", AGENTS)
@@ -279,12 +277,14 @@ def test_the_implementation_details_are_numbered_through(name):
 
 @pytest.mark.parametrize("name", AGENTS)
 def test_the_sizes_of_the_networks_are_those_on_the_page(name):
-    rows = table(section(agent_page(name), "Networks"), ("Environment", "D", "K", "P", "Q-network", "actor"))
+    networks = {"q": "Q-network", "actor": "actor", "policy": "policy and value"}
+    columns = [networks[network] for network in make_agent(name).flat_weights()]
+    rows = table(section(agent_page(name), "Networks"), ("Environment", "D", "K", "P", *columns))
     assert len(rows) == 2
     for env, *numbers in rows:
         agent = make_agent(name, env.strip("`"))
         space = agent.parameterized_space
-        sizes = [agent.flat_weights()[network].size for network in ("q", "actor")]
+        sizes = [weights.size for weights in agent.flat_weights().values()]
         assert [int(number.replace(",", "")) for number in numbers] == [
             agent.observation_transform.size,
             space.n,
@@ -306,20 +306,22 @@ def metrics_rows(name):
 def test_the_metrics_table_of_an_agent_has_every_metric(name):
     documented = [key for keys, _ in metrics_rows(name) for key in keys if key.startswith("train/")]
     kind = agent_class(name)
-    assert documented == [f"train/{metric}" for metric in (*kind.metric_names, *kind.rate_names, "n_updates")]
+    metrics = (*kind.metric_names, *kind.rate_names)
+    if issubclass(kind, OnPolicyAgent):  # which has some for each part of its actions
+        metrics = (*make_agent(name).metrics()[:-1], *kind.rate_names, "clip_range", "clip_range_vf")
+    assert documented == [f"train/{metric}" for metric in (*metrics, "n_updates")]
 
 
 @pytest.mark.parametrize("name", AGENTS)
 def test_the_metrics_table_of_an_agent_explains_every_key_that_is_logged(name):
-    small = {"learning_starts": 5, "batch_size": 4, "policy_kwargs": {"net_arch": [4]}}
-    if name not in WITH_REPLAY:
-        small = {"initial_action_episodes": 1, "parameter_updates": 1, "n_rollouts": 1}
+    small = {"learning_starts": 5, "batch_size": 4, "n_steps": 4, "clip_range_vf": 0.2}
+    small |= {"initial_action_episodes": 1, "parameter_updates": 1, "n_rollouts": 1}
     agent = make_agent(name, **small)
     agent.learn(10, log_interval=None)
     agent.progress.ep_success_buffer.append(True)
     logged = []
     agent.logger.dump = lambda step: logged.extend(agent.logger.name_to_value)
-    agent.dump_logs()
+    agent.dump_logs(1 if agent.logs_rounds else 0)
     assert len(logged) > 10
     explained = {key: meaning for keys, (meaning, _) in metrics_rows(name) for key in keys}
     for key in logged:
@@ -332,8 +334,10 @@ def test_the_metrics_table_of_an_agent_explains_every_key_that_is_logged(name):
 
 @pytest.mark.parametrize("name", AGENTS)
 def test_what_agents_log_alike_is_explained_alike(name):
+    own = {"rollout/exploration_rate", "time/iterations"} if agent_class(name).logs_rounds else set()
+
     def shared(name):
-        return [(keys, cells) for keys, cells in metrics_rows(name) if not keys[0].startswith("train/")]
+        return [row for row in metrics_rows(name) if not row[0][0].startswith("train/") and row[0][0] not in own]
 
     assert len(shared(name)) > 5
     assert shared(name) == [row for row in shared("pdqn") if row[0] in [keys for keys, _ in shared(name)]]
@@ -355,9 +359,10 @@ def test_the_saved_files_page_has_every_part_of_a_replay_buffer_and_of_the_progr
     page = section("docs/files.md", "What is in the zip")
     agent = make_agent(name)
     parts = [part for row in table(page, ("Member", "Content")) for part in re.findall(r"`(\w+)`", row[0])]
-    saved = list(agent.replay_state()) if name in WITH_REPLAY else parts
-    assert set(saved) <= set(parts)
-    assert set(parts) - set(saved) <= {extra for other in AGENTS for extra in make_agent(other).extras()}
+    if hasattr(agent, "replay_buffer"):
+        saved = list(agent.replay_state())
+        assert set(saved) <= set(parts)
+        assert set(parts) - set(saved) <= {extra for other in AGENTS for extra in make_agent(other).extras()}
     [progress] = re.findall(r"^\* `progress`: (.*?)\n\n", page, re.MULTILINE | re.DOTALL)
     assert set(agent.progress_state()) <= set(re.findall(r"`(\w+)`", progress))
 

@@ -80,6 +80,9 @@ RUNS = {
         ),
         ("agent.zip",),
     ),
+    "two_choices_and_a_box.py": Run(
+        "--n-timesteps 2048", (rf"mean return after \d+ steps {NUMBER}, which is {NUMBER}% of the best",)
+    ),
     "use_pretrained.py": Run("--n-episodes 1", (rf"episode 0: return {NUMBER}: (run|hop|leap) \d+",)),
 }
 RUN_BY_COMPAT = ("rl_zoo.py", "sb3_mpdqn.py", "sb3_td3.py")  # they need packages that tests/compat is for

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pamdp_agents.agents.hybrid_ppo import HybridPPO as HybridPPO
     from pamdp_agents.agents.mpdqn import MPDQN as MPDQN
     from pamdp_agents.agents.paddpg import PADDPG as PADDPG
     from pamdp_agents.agents.pdqn import PDQN as PDQN
@@ -21,6 +22,7 @@ AGENTS = {
     "mpdqn": "MPDQN",
     "spdqn": "SPDQN",
     "paddpg": "PADDPG",
+    "hybrid_ppo": "HybridPPO",
     "qpamdp": "QPAMDP",
 }
 """The class of each agent, by the name of its module, which is also its name on the command line."""

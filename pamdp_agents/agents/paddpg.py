@@ -8,12 +8,14 @@ import numpy as np
 import tensorflow as tf
 
 from pamdp_agents.base.actor_critic import ActorCriticAgent
-from pamdp_agents.base.policy import Networks, best
+from pamdp_agents.base.policy import Networks, best, where_allowed
 from pamdp_agents.experience.transition import Decision, Transition
 from pamdp_agents.learning.train_state import Call, TrainState
 from pamdp_agents.networks.models import NumPyModel
 from pamdp_agents.networks.parameter_actor import ParameterActor, read_passthrough
 from pamdp_agents.networks.q_networks import JointQ
+
+LOWEST = -1.0  # of a score
 
 
 class PADDPG(ActorCriticAgent):
@@ -29,6 +31,7 @@ class PADDPG(ActorCriticAgent):
       bounds are −1 and 1, and the parameters.
 
     A random discrete action (ε) is that of the highest of K scores drawn uniformly from [−1, 1], which are stored.
+    Where an environment forbids discrete actions, their scores count as −1, the lowest, also in the target.
 
     Raises:
         ValueError: An argument is out of its range, or the action space is unbounded.
@@ -37,6 +40,8 @@ class PADDPG(ActorCriticAgent):
     References:
         Hausknecht & Stone 2016, "Deep Reinforcement Learning in Parameterized Action Space" (arXiv 1511.04143).
     """
+
+    why_not_dueling = "its critic gives one value, not one for each action"
 
     def make_actor(self, **arguments: Any) -> ParameterActor:
         """Returns the actor, whose outputs are K scores and P parameters; `passthrough` is of the parameters."""
@@ -65,21 +70,27 @@ class PADDPG(ActorCriticAgent):
         """Returns scores that mean these discrete actions: 1 for each, −1 for all others."""
         return {"scores": np.where(k[:, None] == np.arange(self.parameterized_space.n), 1.0, -1.0)}
 
-    def act(self, networks: Networks, observations: Any) -> Decision:
-        """Returns the action of the highest score, with the actor's parameters."""
+    def act(self, networks: Networks, observations: Any, masks: Any = None) -> Decision:
+        """Returns the allowed action of the highest score, with the actor's parameters."""
         output, n = networks["actor"](observations), self.parameterized_space.n
         scores = output[:, :n]
-        return Decision(best(scores), output[:, n:], {"scores": scores})
+        return Decision(best(scores, masks), output[:, n:], {"scores": where_allowed(scores, masks, LOWEST)})
 
-    def draw(self, rng: np.random.Generator, n: int) -> Decision:
+    def draw(self, rng: np.random.Generator, n: int, masks: np.ndarray | None = None) -> Decision:
         """Draws n random decisions: scores uniform in [−1, 1]; their parameters are the noise's business."""
         scores = rng.uniform(-1.0, 1.0, (n, self.parameterized_space.n))
-        return Decision(scores.argmax(1), None, {"scores": scores})
+        return Decision(best(scores, masks), None, {"scores": where_allowed(scores, masks, LOWEST)})
+
+    def allowed_outputs(self, outputs: tf.Tensor, masks: tf.Tensor | None) -> tf.Tensor:
+        """Returns the actor's outputs, with the lowest score for what is not allowed."""
+        if masks is None:
+            return outputs
+        scores, parameters = tf.split(outputs, [masks.shape[1], outputs.shape[1] - masks.shape[1]], 1)
+        return tf.concat([where_allowed(scores, masks, LOWEST), parameters], 1)
 
     def target(self, state: TrainState, batch: Transition, call: Call) -> tf.Tensor:
-        """Returns y = r + γ(1 − terminated)·Q'(s', μ'(s'))."""
-        output = self.networks["actor"](state.networks["actor"].target, batch.s2)
-        value = self.networks["q"](state.networks["q"].target, batch.s2, output)[:, 0]
+        """Returns y = r + γ(1 − terminated)·min_i Q'_i(s', μ'(s'))."""
+        value = self.target_values(state, batch, call)[:, 0]
         return batch.r + call.inputs["gamma"] * batch.discount * value
 
     def predict_value(self, q_weights: tf.Tensor, batch: Transition) -> tf.Tensor:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from pamdp_agents.base.actor_critic import ActorCriticAgent
-from pamdp_agents.base.policy import Networks, best
-from pamdp_agents.base.settings import choice, flag, setting
+from pamdp_agents.base.actor_critic import ActorCriticAgent, numbered
+from pamdp_agents.base.policy import Networks, best, where_allowed
+from pamdp_agents.base.settings import choice, flag, integer, setting
 from pamdp_agents.experience.transition import Decision, Transition
 from pamdp_agents.learning.train_state import Call, TrainState
-from pamdp_agents.networks.models import NumPyModel
+from pamdp_agents.networks.models import FlatNetwork, NumPyModel
 from pamdp_agents.networks.q_networks import JointQ, values_of
 
 ActorLossWeighting = Literal["sum", "average", "weighted", "random_weighted"]
@@ -68,17 +70,85 @@ class PDQN(ActorCriticAgent):
         default=False, text="Keep only the taken k's term of that sum.", kind=flag(), change="recompiles"
     )
 
+    n_policies: int = setting(
+        default=1,
+        text="""Number of parameter actors, which share nothing: the best of all their actions, by the Q-network's
+        values, is taken.""",
+        kind=integer(1),
+    )
+
+    of_parameters = ("policy",)
+
+    @property
+    def actor_names(self) -> list[str]:
+        """The actors' names among the networks, the first one's first."""
+        return numbered("actor", self.n_policies)
+
+    def make_networks(self) -> dict[str, FlatNetwork]:
+        """Returns the Q-networks and the actors that `policy_kwargs` describe."""
+        if self.n_policies > 1 and not self.parameterized_space.parameter_size:
+            raise ValueError(f"n_policies={self.n_policies} actors need parameters to give, but no action has any")
+        return super().make_networks()
+
     def make_critic(self, **arguments: Any) -> NumPyModel:
         """Returns the Q-network, which is also called for the values of given actions only."""
         return JointQ(self.observation_transform.size, self.parameterized_space.mask, **arguments)
 
-    def act(self, networks: Networks, observations: Any) -> Decision:
-        """Returns the action of the highest value, with the actor's parameters."""
-        x = networks["actor"](observations)
-        return Decision(best(networks["q"](observations, x)), x, {})
+    def values(self, q: Callable[..., Any], observations: Any, outputs: Any) -> Any:
+        """Returns the values of all actions with each actor's parameters, [n, n_policies·K], actor by actor."""
+        if self.n_policies == 1:
+            return q(observations, outputs)
+        if isinstance(outputs, np.ndarray):
+            return np.concatenate([q(observations, x) for x in np.split(outputs, self.n_policies, 1)], 1)
+        return tf.concat([q(observations, x) for x in tf.split(outputs, self.n_policies, 1)], 1)
+
+    def act(self, networks: Networks, observations: Any, masks: Any = None) -> Decision:
+        """Returns the allowed action of the highest value, with the actor's parameters; of several, its number."""
+        if self.n_policies == 1:
+            x = networks["actor"](observations)
+            return Decision(best(networks["q"](observations, x), masks), x, {})
+        x = self.outputs(networks, observations)
+        chosen = best(self.values(networks["q"], observations, x), self._of_all_actors(masks))
+        policy, k = chosen // self.parameterized_space.n, chosen % self.parameterized_space.n
+        shape = (-1, self.n_policies, self.parameterized_space.parameter_size)
+        if isinstance(x, np.ndarray):
+            return Decision(k, x.reshape(shape)[np.arange(len(x)), policy], {"policy": np.float32(policy[:, None])})
+        own = tf.reduce_sum(tf.reshape(x, shape) * tf.one_hot(policy, self.n_policies)[:, :, None], 1)
+        return Decision(k, own, {"policy": tf.cast(policy, tf.float32)[:, None]})
+
+    def extras(self) -> dict[str, int]:
+        """Returns that the number of the actor is stored, if there are several."""
+        return {"policy": 1} if self.n_policies > 1 else {}
+
+    def find_extras(self, k: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the first actor for actions that the agent did not decide itself."""
+        return {name: np.zeros((len(k), 1)) for name in self.extras()}
+
+    def draw(self, rng: np.random.Generator, n: int, masks: np.ndarray | None = None) -> Decision:
+        """Draws n random decisions: discrete actions, and actors, uniformly; parameters are the noise's business."""
+        k = super().draw(rng, n, masks).k
+        return Decision(k, None, {name: rng.integers(self.n_policies, size=(n, 1)) for name in self.extras()})
+
+    def _of_all_actors(self, masks: Any) -> Any:
+        """Returns masks [n, K] once for each actor, actor by actor: [n, n_policies·K]."""
+        if masks is None or self.n_policies == 1:
+            return masks
+        return (np if isinstance(masks, np.ndarray) else tf).tile(masks, [1, self.n_policies])
+
+    def output_mask(self) -> np.ndarray:
+        """Returns which of the actors' outputs belong to which actor's action, bool [n_policies·K, n_policies·P]."""
+        return np.kron(np.eye(self.n_policies, dtype=bool), self.parameterized_space.mask)
+
+    def taken(self, batch: Transition) -> tf.Tensor:
+        """Returns which actor's action was taken, int32 [n], the first actor's actions first."""
+        if self.n_policies == 1:
+            return batch.k
+        return tf.cast(batch.extras["policy"][:, 0], tf.int32) * self.parameterized_space.n + batch.k
 
     def q_values(self, observation: Any) -> ActionValues:
         """Returns the value of every discrete action with the actor's parameters, and these parameters.
+
+        With several actors, those of the best for each action.
 
         Args:
             observation: As in `predict`: one observation, or n of them with one more leading axis.
@@ -94,24 +164,26 @@ class PDQN(ActorCriticAgent):
         rows, batched = self.scaled_observations(observation)
         networks, space = self.acting.networks(), self.parameterized_space
         with np.errstate(all="ignore"):  # np.seterr shall find mistakes; numbers that fade to 0 are none
-            x = np.asarray(networks["actor"](rows))
-            values = np.asarray(networks["q"](rows, x))
-        taken = [space.decompose_batch(space.to_env_batch(np.full(len(rows), k), x))[1] for k in range(space.n)]
+            x = np.asarray(self.outputs(networks, rows))
+            values = np.asarray(self.values(networks["q"], rows, x))
+        n = len(rows)
+        x, values = x.reshape(n, self.n_policies, space.parameter_size), values.reshape(n, self.n_policies, space.n)
+        of_best, values = x[np.arange(n)[:, None], values.argmax(1)], values.max(1)
+        taken = [space.decompose_batch(space.to_env_batch(np.full(n, k), of_best[:, k]))[1] for k in range(space.n)]
         parameters = [all_of[:, space.mask[k]] for k, all_of in enumerate(taken)]
         if batched:
             return ActionValues(values, parameters)
         return ActionValues(values[0], [of_one[0] for of_one in parameters])
 
     def target(self, state: TrainState, batch: Transition, call: Call) -> tf.Tensor:
-        """Returns y = r + γ(1 − terminated)·max_k Q'(s', μ'(s'))_k."""
-        q, actor = self.networks["q"], self.networks["actor"]
-        q_state, actor_state = state.networks["q"], state.networks["actor"]
-        q_next = q(q_state.target, batch.s2, actor(actor_state.target, batch.s2))
+        """Returns y = r + γ(1 − terminated)·max_k min_i Q'_i(s', μ'(s'))_k."""
+        q_next, masks = self.target_values(state, batch, call), self._of_all_actors(self.next_masks(batch))
         if self.double_q:
-            online = q(q_state.weights, batch.s2, actor(actor_state.weights, batch.s2))
-            value = values_of(q_next, best(online))
+            online = {name: partial(self.networks[name], state.networks[name].weights) for name in self.networks}
+            values = self.values(online["q"], batch.s2, self.outputs(online, batch.s2))
+            value = values_of(q_next, best(values, masks))
         else:
-            value = tf.reduce_max(q_next, 1)
+            value = tf.reduce_max(where_allowed(q_next, masks, -np.inf), 1)
         return batch.r + call.inputs["gamma"] * batch.discount * value
 
     def predict_value(self, q_weights: tf.Tensor, batch: Transition) -> tf.Tensor:
@@ -119,9 +191,10 @@ class PDQN(ActorCriticAgent):
         return self.networks["q"](q_weights, batch.s, batch.x, batch.k)
 
     def objective(self, q_weights: tf.Tensor, output: tf.Tensor, batch: Transition, call: Call) -> tf.Tensor:
-        """Returns Σ_k w_k·Q(s, μ(s))_k."""
-        values = self.networks["q"](q_weights, batch.s, output)
-        return tf.reduce_sum(self._term_weights(batch, call) * values, 1)
+        """Returns Σ_k w_k·Q(s, μ(s))_k, summed over all actors."""
+        values = self.values(partial(self.networks["q"], q_weights), batch.s, output)
+        weights = self._term_weights(batch, call)
+        return tf.reduce_sum((weights if self.n_policies == 1 else tf.tile(weights, [1, self.n_policies])) * values, 1)
 
     def _term_weights(self, batch: Transition, call: Call) -> tf.Tensor:
         """Returns the weights of the actor's terms, [n, K] or [1, K]."""

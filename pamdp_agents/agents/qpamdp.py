@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 
-from pamdp_agents import schedules
-from pamdp_agents.base.agent import Agent
+from pamdp_agents.base.learning_agent import LearningAgent
+from pamdp_agents.base.linear_policy import LinearPolicy
+from pamdp_agents.base.policy import where_allowed
 from pamdp_agents.base.sarsa_settings import SarsaSettings
 from pamdp_agents.base.settings import Kind, flag, integer, mapping, optional, schedule, setting
 from pamdp_agents.checks import check_bool, check_integer, check_range, warn_user
@@ -26,7 +27,6 @@ from pamdp_agents.logger import Logger
 from pamdp_agents.networks.fourier_basis import FourierBasis
 from pamdp_agents.networks.linear_features import count_features, find_indices, make_basis, make_policy
 from pamdp_agents.networks.linear_gaussian import LinearGaussian
-from pamdp_agents.networks.linear_policy import LinearPolicy
 from pamdp_agents.schedules import Schedule
 from pamdp_agents.spaces import ObservationTransform, nested
 from pamdp_agents.training.trainee import Round
@@ -38,7 +38,7 @@ def _read_std(name: str, value: Any) -> float | list[float]:
     return check_range(name, value, above=0)
 
 
-class QPAMDP(Agent, SarsaSettings):  # type: ignore[misc]  # policy, which is a property
+class QPAMDP(LearningAgent, SarsaSettings):  # type: ignore[misc]  # policy, which is a property
     """Q-PAMDP: Sarsa(λ) over the discrete actions and natural gradients of their parameters, in turns.
 
     Values are linear in a Fourier basis, Q(s, k) = w_k·φ(s); parameters are linear-Gaussian, x_k ~ N(W_k [1, s], σ²).
@@ -80,7 +80,7 @@ class QPAMDP(Agent, SarsaSettings):  # type: ignore[misc]  # policy, which is a 
         default=0.1,
         text="Step size of parameter learning, a number or a schedule; the weights are those of scaled parameters.",
         kind=schedule(),
-        change="acts",
+        change="input",
     )
     normalize_gradient: bool = setting(
         default=True, text="Scale each natural gradient to a norm of 1.", kind=flag(), change="acts"
@@ -97,6 +97,7 @@ class QPAMDP(Agent, SarsaSettings):  # type: ignore[misc]  # policy, which is a 
         kind=optional(mapping()),
     )
 
+    heeds_masks = True
     rate_names: ClassVar[tuple[str, ...]] = ("learning_rate", "parameter_learning_rate")
     metric_names: ClassVar[tuple[str, ...]] = (
         "mean_td_error",
@@ -160,19 +161,23 @@ class QPAMDP(Agent, SarsaSettings):  # type: ignore[misc]  # policy, which is a 
         """T at this moment; 0 while parameters are learned."""
         return 0.0 if self.learns_parameters else self.temperature * self.temperature_decay**self._done
 
-    def _choose(self, values: Float32, rng: np.random.Generator) -> np.ndarray:
-        """Draws actions from softmax(Q/T), int [] or [n], for values [K] or [n, K]: the largest with Gumbel's noise."""
-        return np.argmax(values + self.softmax_temperature * rng.gumbel(size=values.shape), axis=-1)
+    def _choose(self, values: Float32, masks: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
+        """Draws allowed actions from softmax(Q/T), int [] or [n], for values and masks [K] or [n, K].
 
-    def explore_apart(self, observations: np.ndarray) -> Decision:
+        They are those of the largest value with Gumbel's noise.
+        """
+        noisy = values + self.softmax_temperature * rng.gumbel(size=values.shape)
+        return np.argmax(where_allowed(noisy, masks, -np.inf), axis=-1)
+
+    def explore_apart(self, observations: np.ndarray, masks: np.ndarray | None) -> Decision:
         """Returns exploring decisions for scaled observations, float32 [n, D], without any effect on training."""
-        k = self._choose(self.acting.values(observations), self._predict_rng)
+        k = self._choose(self.acting.values(observations), masks, self._predict_rng)
         x = self.actor.sample(self.actor.mean(observations), self._predict_rng)
         return Decision(k, np.clip(x, -1.0, 1.0), {})
 
-    def _choose_one(self, observation: Float32) -> Choice:
-        features = self.basis(observation)
-        return Choice(features, int(self._choose(self.sarsa.values(features), self._explore_rng)))
+    def _choose_one(self, observation: Float32, masks: np.ndarray | None) -> Choice:
+        features, mask = self.basis(observation), None if masks is None else masks[0]
+        return Choice(features, int(self._choose(self.sarsa.values(features), mask, self._explore_rng)))
 
     # What training asks of an agent, see `Trainee`.
 
@@ -183,6 +188,7 @@ class QPAMDP(Agent, SarsaSettings):  # type: ignore[misc]  # policy, which is a 
 
     def start_training(self) -> None:
         """Begins with the first phase, if steps are counted from 0."""
+        self.masked = self.masked or self.environments.action_masks is not None
         if self.progress.num_timesteps == 0:
             self._begin_training()
             self.rollouts.clear()
@@ -194,7 +200,9 @@ class QPAMDP(Agent, SarsaSettings):  # type: ignore[misc]  # policy, which is a 
         observation = environments.observations[0]
         if environments.episode_lengths[0] == 0:
             self._begin_episode(observation)
-        chosen, self._steps.next = self._steps.next or self._choose_one(observation), None
+        chosen, self._steps.next = self._steps.next, None
+        if chosen is None:
+            chosen = self._choose_one(observation, environments.action_masks)
         mean = self.actor.mean(observation)
         x = self.actor.sample(mean, self._explore_rng)
         self._decided = chosen, observation, mean, x
@@ -232,7 +240,7 @@ class QPAMDP(Agent, SarsaSettings):  # type: ignore[misc]  # policy, which is a 
         if step.terminated[0]:
             discount = 0.0
         else:
-            following = self._choose_one(step.after[0])
+            following = self._choose_one(step.after[0], step.next_masks)
         self._steps.taken, self._steps.next = Taken(chosen, reward, discount, following, ended), following
         return 1
 
@@ -254,11 +262,6 @@ class QPAMDP(Agent, SarsaSettings):  # type: ignore[misc]  # policy, which is a 
     def count_updates_in_a_round(self) -> int | None:
         """Returns that no updates are compiled."""
         return 0
-
-    def current_inputs(self) -> dict[str, float]:
-        """Returns the step sizes at this moment, by name."""
-        remaining = self.progress.remaining
-        return {name: schedules.current_value(name, getattr(self, name), remaining) for name in self.rate_names}
 
     def train(self, updates: int) -> None:
         """Learns from the step before, or from the episodes gathered.
@@ -283,7 +286,7 @@ class QPAMDP(Agent, SarsaSettings):  # type: ignore[misc]  # policy, which is a 
             taken.reward,
             taken.discount,
             taken.following,
-            schedules.current_value("learning_rate", self.learning_rate, self.progress.remaining),
+            self.lr_schedule(self.progress.remaining),
             self.sarsa_lambda,
             self.adaptive_step_size,
         )
@@ -295,7 +298,7 @@ class QPAMDP(Agent, SarsaSettings):  # type: ignore[misc]  # policy, which is a 
         scores, baselines, returns = self.rollouts.stacked()
         gradient = episodic_natural_gradient(self.actor.trained_part(scores), baselines, returns)
         norm = float(np.linalg.norm(gradient))
-        rate = schedules.current_value("parameter_learning_rate", self.parameter_learning_rate, self.progress.remaining)
+        rate = self.current_inputs()["parameter_learning_rate"]
         kernel, bias = self.actor.moved(rate * (gradient / norm if self.normalize_gradient and norm else gradient))
         self.write_parameters({"actor": {"kernel": kernel, "bias": bias}}, exact_match=False)
         self.rollouts.clear()
@@ -380,16 +383,16 @@ class QPAMDP(Agent, SarsaSettings):  # type: ignore[misc]  # policy, which is a 
         if count_features(self.policy_kwargs or {}, size) > weights:
             raise SavedFileError(f"it asks for more than {weights} features, but holds {weights} weights")
 
-    def gathered_state(self) -> dict[str, np.ndarray]:
+    def collected_state(self) -> dict[str, np.ndarray]:
         """Returns the traces, the episodes gathered and the step that is not yet learned from, as arrays."""
         return {"traces": self.sarsa.traces} | self.rollouts.state() | self._steps.state()
 
-    def restore_gathered(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes back what `gathered_state` returned.
+    def restore_collected(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes back what `collected_state` returned, from all arrays in a file.
 
         Raises:
             KeyError, ValueError: Something is missing or wrong.
         """
-        self.sarsa.traces = check_array(state, "traces", np.float32, self.sarsa.traces.shape).copy()
-        self.rollouts.restore(state)
-        self._steps.restore(state, self.basis.size, self.parameterized_space.n)
+        self.sarsa.traces = check_array(arrays, "traces", np.float32, self.sarsa.traces.shape).copy()
+        self.rollouts.restore(arrays)
+        self._steps.restore(arrays, self.basis.size, self.parameterized_space.n)

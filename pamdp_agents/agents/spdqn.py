@@ -20,6 +20,8 @@ class SPDQN(PDQN):
         Action Spaces" (arXiv 1905.04388), section 4.
     """
 
+    why_not_dueling = "its actions' networks share nothing, so there is no state's value that they could share"
+
     def make_critic(self, **arguments: Any) -> NumPyModel:
         """Returns the separate Q-networks, as one model."""
         return SplitQ(self.observation_transform.size, self.parameterized_space.mask, **arguments)

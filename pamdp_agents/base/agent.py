@@ -10,14 +10,14 @@ from typing import Any, ClassVar, Self
 
 import gymnasium as gym
 import numpy as np
-import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from pamdp_agents import callbacks
 from pamdp_agents.base.devices import find_device
 from pamdp_agents.base.named_policy import NamedPolicy
 from pamdp_agents.base.policy import Acting
 from pamdp_agents.base.saved import Saved
-from pamdp_agents.checks import check_integer
+from pamdp_agents.checks import check_integer, check_masks
 from pamdp_agents.environments.adapt import adapt, make_environment
 from pamdp_agents.environments.adapter import Environment
 from pamdp_agents.experience.transition import Decision
@@ -55,6 +55,9 @@ class Agent(Saved, Trainee):
     """What an update returns for the log."""
     rate_names: ClassVar[tuple[str, ...]]
     """The learning rates, which are logged by these names."""
+
+    heeds_masks: ClassVar[bool] = False
+    """Whether it can be told which discrete actions are allowed."""
 
     num_timesteps = _of_progress("num_timesteps")
     start_time = _of_progress("start_time")
@@ -117,14 +120,19 @@ class Agent(Saved, Trainee):
         return cls.load(pretrained.path(cls.__name__, adapt(made).name), env=made, **kwargs)
 
     @abstractmethod
-    def explore_apart(self, observations: np.ndarray) -> Decision:
-        """Returns exploring decisions for scaled observations, float32 [n, D], without any effect on training."""
+    def explore_apart(self, observations: np.ndarray, masks: np.ndarray | None) -> Decision:
+        """Returns exploring decisions without any effect on training.
+
+        Args:
+            observations: Scaled observations, float32 [n, D].
+            masks: Which discrete actions are allowed, bool [n, K]; None: all.
+        """
 
     def decide_ahead(self) -> None:
         """Decides what is best in every environment now, for the next `decide`: updates come first."""
         environments = self.environments
         if environments.observations is not None and environments.decided is None:
-            environments.decided = self.acting.decide(environments.observations)
+            environments.decided = self.acting.decide(environments.observations, environments.action_masks)
 
     def current_seed(self) -> tuple[int, int]:
         """Returns the seed of the next update's random numbers: another one for each."""
@@ -136,6 +144,7 @@ class Agent(Saved, Trainee):
         state: tuple[np.ndarray, ...] | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
+        action_masks: ArrayLike | None = None,
     ) -> tuple[Any, tuple[np.ndarray, ...] | None]:
         """Returns the action for an observation, as the environment's `step` takes it.
 
@@ -144,19 +153,37 @@ class Agent(Saved, Trainee):
             state: Passed through (for recurrent policies; these are not).
             episode_start: Ignored (for recurrent policies).
             deterministic: Without it, the agent explores as it does in training at this moment.
+            action_masks: Which discrete actions are allowed, by sb3-contrib's name, bool [K], or [n, K] for n
+                observations; None: all.
 
         Returns:
             One action for one observation, a list of n for n; and `state`.
 
         Raises:
-            ValueError: The observation has another shape than the observation space, or is not finite.
+            ValueError: The observation has another shape than the observation space, or is not finite; or a mask has
+                another shape, or allows nothing.
             RuntimeError: The agent has neither been given an environment nor loaded.
         """
         observations, batched = self.scaled_observations(observation)
-        k, x, _ = self.acting.decide(observations) if deterministic else self.explore_apart(observations)
-        if batched:
-            return self.parameterized_space.to_env_batch(k, x), state
-        return self.parameterized_space.to_env(int(k[0]), x[0]), state
+        masks = None
+        if action_masks is not None:
+            self.check_heeds_masks()
+            masks = check_masks("action_masks", action_masks, len(observations), self.canonical_actions.options)
+        k, x, _ = (self.acting.decide if deterministic else self.explore_apart)(observations, masks)
+        actions = self.canonical_actions.to_env_batch(k, x)
+        return (actions if batched else actions[0]), state
+
+    def check_heeds_masks(self) -> None:
+        """Does nothing if the agent can be told which discrete actions are allowed.
+
+        Raises:
+            ValueError: It cannot.
+        """
+        if not self.heeds_masks:
+            raise ValueError(
+                f"{type(self).__name__} cannot heed action masks, which {self.env_name} or the caller gives: take an "
+                'agent that can, such as MPDQN, or an environment without `action_masks` and `info["action_mask"]`'
+            )
 
     def scaled_observations(self, observation: Any) -> tuple[np.ndarray, bool]:
         """Returns what networks take for what `predict` takes: float32 [n, D]; and whether it was a batch.
@@ -185,7 +212,8 @@ class Agent(Saved, Trainee):
         The function takes n raw observations: a tensor `observation` [n, …], or one for each leaf of a Tuple or
         Dict, such as `observation_camera`. It returns `action`, int32 [n], the environment's number of the
         discrete action, and `parameters` [n, P], the parameters of all discrete actions in the environment's units,
-        rounded for integer boxes and clipped (without it if P = 0). Both are those of `predict`, to 1e-5 of each
+        rounded for integer boxes and clipped (without it if P = 0); of independent parts, a tensor for each part,
+        such as `action_gear`. They are those of `predict`, to 1e-5 of each
         parameter's range. A `policy.json` with it says which parameters are whose. What is in the file is told in
         `docs/export.md`.
 
@@ -271,6 +299,8 @@ class Agent(Saved, Trainee):
         training = Training(self, one, log_interval, given | {"reset_num_timesteps": reset_num_timesteps})
         if reset_num_timesteps or environments.observations is None:
             environments.reset(self.num_timesteps)
+        if environments.action_masks is not None:
+            self.check_heeds_masks()
         if not self._custom_logger:
             formats, name = ["stdout"] if self.verbose else [], tb_log_name or type(self).__name__
             self._log_to(configure_run(self.tensorboard_log, formats, name, reset_num_timesteps))
@@ -300,8 +330,14 @@ class Agent(Saved, Trainee):
             logger.ask_when_read(self.record_news)
         return logger
 
-    def dump_logs(self) -> None:
-        """Writes the current numbers to the logger: Stable-Baselines3's keys, and the update's metrics."""
+    def dump_logs(self, iteration: int = 0) -> None:
+        """Writes the current numbers to the logger: Stable-Baselines3's keys, and the update's metrics.
+
+        Args:
+            iteration: The number of the rollout in this `learn`; 0: it is not logged.
+        """
+        if iteration:
+            self.logger.record("time/iterations", iteration, exclude="tensorboard")
         self.progress.record(self.logger)
         self.record_own(self.logger)
         self.logger.dump(step=self.num_timesteps)
@@ -325,8 +361,11 @@ class Agent(Saved, Trainee):
         """Returns each network's weights, float32 [size]."""
         return self.learner.weights()
 
-    def frozen_policy(self) -> Callable[[tf.Tensor], Decision]:
-        """Returns the deterministic decisions as a function of tensors [n, D], with the weights as constants."""
+    def frozen_policy(self) -> Callable[..., Decision]:
+        """Returns the deterministic decisions as a function of observations [n, D] and masks [n, K] or None, tensors.
+
+        The weights in use are constants in it.
+        """
         return self.acting.frozen()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -19,6 +19,7 @@ from pamdp_agents.files.space_json import space_to_json
 from pamdp_agents.learning.learner import SEEDS
 from pamdp_agents.networks.keras_settings import check_tensorflow, own_keras_settings, set_global_seeds
 from pamdp_agents.spaces import ObservationTransform, ParameterizedActionSpace
+from pamdp_agents.spaces.canonical_actions import CanonicalActions
 from pamdp_agents.spaces.observations import WIDEST_RANGE
 
 
@@ -29,25 +30,29 @@ class EnvironmentBound(CommonSettings):
         observation_space: The environment's observation space.
         action_space: The environment's action space.
         observation_transform: Flattens and scales observations.
-        parameterized_space: Converts between canonical actions and the environment's.
+        canonical_actions: Converts between canonical actions and the environment's.
         widest_range: Observations whose bounds are further apart are not scaled; None, for all finite ones, in an
             agent of an older file.
         n_envs: Number of environments.
+        masked: Whether environments have said which discrete actions are allowed, from the first observation on.
         is_set_up: Whether the agent has spaces, and what depends on them.
     """
 
     is_set_up = False
+    stores_as_collected: ClassVar[bool] = False
+    """Whether observations are stored as they were acted on, also those that `VecNormalize` normalises."""
 
     def begin(self) -> None:
         """Readies what a constructor readies besides settings."""
         super().begin()
         self.n_envs = 1
         self.widest_range: float | None = WIDEST_RANGE
+        self.masked = False
         # Made by `set_up`; annotated here, for an annotation in the class would be a setting.
         self.observation_space: gym.Space
         self.action_space: gym.Space
         self.observation_transform: ObservationTransform
-        self.parameterized_space: ParameterizedActionSpace
+        self.canonical_actions: CanonicalActions
         self._vec_env: SingleVecEnv | None = None
         self._environments: CanonicalEnvironments | None = None
         self._rngs = [np.random.default_rng() for _ in range(3)]
@@ -78,13 +83,22 @@ class EnvironmentBound(CommonSettings):
         """Returns the size of each extra of a decision that is stored with the transition, by name."""
         return {}
 
+    def make_actions(self, space: gym.Space) -> CanonicalActions:
+        """Returns what converts the actions of a space.
+
+        Raises:
+            TypeError: The agent has no use for such a space.
+            ValueError: It can be read in more than one way, or has no bounds.
+        """
+        return ParameterizedActionSpace(space)
+
     def set_up(self, observation_space: gym.Space, action_space: gym.Space) -> None:
         """Makes everything that depends on the spaces."""
         check_tensorflow()
         self.observation_space, self.action_space = observation_space, action_space
         for space in (observation_space, action_space):
             space_to_json(space)  # what cannot be saved is refused now, not after training
-        self.parameterized_space = ParameterizedActionSpace(action_space)
+        self.canonical_actions = self.make_actions(action_space)
         self.observation_transform = ObservationTransform(
             observation_space,
             scale=self.scale_observations,
@@ -132,7 +146,8 @@ class EnvironmentBound(CommonSettings):
         self._check_n_envs(adapter.num_envs)
         vec_normalize = find_vec_normalize(made)
         self._check_vec_normalize(vec_normalize)
-        check_outer_wrappers(made, vec_normalize)
+        if not self.stores_as_collected:
+            check_outer_wrappers(made, vec_normalize)
         scaling = scaling_beside(vec_normalize, self.scale_observations)
         if not self.is_set_up:
             asked, self.scale_observations = self.scale_observations, scaling
@@ -155,7 +170,9 @@ class EnvironmentBound(CommonSettings):
                 f"env normalises observations (VecNormalize), but this agent has scale_observations="
                 f"{self.scale_observations!r}: give it an environment without, or make a new agent"
             )
-        environments = CanonicalEnvironments(adapter, self.observation_transform, self.parameterized_space)
+        environments = CanonicalEnvironments(
+            adapter, self.observation_transform, self.canonical_actions, self.stores_as_collected
+        )
         if self._environments is not None and not force_reset:
             environments.resume(self._environments.state())
         self._environments, self.n_envs = environments, adapter.num_envs
@@ -179,6 +196,20 @@ class EnvironmentBound(CommonSettings):
                 "learn needs an environment: pass env to the constructor or to load, or call set_env first"
             )
         return self._environments
+
+    @property
+    def parameterized_space(self) -> ParameterizedActionSpace:
+        """Converts between canonical actions and the environment's, where these are parameterised ones.
+
+        Raises:
+            AttributeError: The agent chooses the parts of its actions independently; see `canonical_actions`.
+        """
+        if not isinstance(self.canonical_actions, ParameterizedActionSpace):
+            raise AttributeError(
+                f"this agent's actions, {self.action_space}, have independent parts and no parameterized_space; see "
+                "canonical_actions"
+            )
+        return self.canonical_actions
 
     @property
     def actions(self) -> ParameterizedActionSpace:

@@ -27,10 +27,15 @@ class NamedPolicy(str):
         return str, (str(self),)
 
     def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+        action_masks: Any = None,
     ) -> tuple[Any, Any]:
         """Returns what the agent's `predict` returns."""
-        return self._agent.predict(observation, state, episode_start, deterministic)
+        return self._agent.predict(observation, state, episode_start, deterministic, action_masks)
 
     @property
     def observation_space(self) -> gym.Space:

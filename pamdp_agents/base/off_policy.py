@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import math
-import os
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import IO, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from pamdp_agents import schedules
-from pamdp_agents.base.agent import Agent
 from pamdp_agents.base.exploration_settings import ExplorationSettings
-from pamdp_agents.base.policy import GreedyPolicy, Networks
-from pamdp_agents.base.replay_settings import ReplaySettings, as_round, check_n_envs
-from pamdp_agents.base.settings import number, setting
+from pamdp_agents.base.policy import GreedyPolicy, Networks, best
+from pamdp_agents.base.replay_settings import as_round, check_n_envs
+from pamdp_agents.base.replaying import ReplayingAgent
 from pamdp_agents.checks import check_range
-from pamdp_agents.environments.adapter import Environment
 from pamdp_agents.environments.canonical import Step
 from pamdp_agents.experience.memory import available_memory
-from pamdp_agents.experience.replay import ReplayBuffer
 from pamdp_agents.experience.ring import select
-from pamdp_agents.experience.transition import Decision, Transition, TransitionLayout
+from pamdp_agents.experience.transition import NEXT_MASK, Decision, Transition
 from pamdp_agents.exploration.epsilon_greedy import EpsilonGreedy
-from pamdp_agents.files.archive import SavedFileError, npz_bytes, read_npz
-from pamdp_agents.files.streams import read_content, write_content
 from pamdp_agents.learning.learner import Learner
 from pamdp_agents.learning.train_state import Call, Result, TrainState, UpdateRule
 from pamdp_agents.logger import Logger
 from pamdp_agents.networks.models import FlatNetwork
-from pamdp_agents.schedules import Schedule
 from pamdp_agents.spaces.observed_ranges import ENOUGH, MOST, warn_of_unseen
 from pamdp_agents.training.trainee import Round
 
@@ -38,36 +30,23 @@ MOST_UPDATES = 64  # in one call, where their number varies: that many batches a
 MOST_NUMBERS = 1_000_000  # in these batches: images are large
 
 
-class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
+class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
     """An agent that learns from a replay buffer and explores with ε-greedy actions and parameter noise.
 
     A subclass says what its networks, its decisions and its update are.
 
     Attributes:
         networks: Its networks, by name.
-        row: How a transition is packed.
         explorer: What is random about its decisions.
         exploration_rate: ε of the last step.
-        replay_buffer: The stored transitions.
     """
-
-    includable: ClassVar[tuple[str, ...]] = ("replay_buffer",)
-
-    reward_scale: float = setting(
-        default=1.0,
-        text="What rewards are multiplied by before they are stored; another value rescales those that are.",
-        kind=number(above=0),
-        change="acts",
-    )
 
     def begin(self) -> None:
         """Readies what a constructor readies besides settings."""
         self.exploration_rate = self.exploration_initial_eps
         self.acting: GreedyPolicy
         self.networks: dict[str, FlatNetwork]
-        self.row: TransitionLayout
         self.explorer: EpsilonGreedy
-        self.replay_buffer: ReplayBuffer
         self._saw_observations = False  # whether they have been looked at, see `note_updates`
         self._metrics: list[tuple[int, Any]] = []  # numbers of updates and their mean metrics
         self._recorded: tuple[int, Any] = (0, self._metrics)  # the step and the metrics last recorded
@@ -81,82 +60,78 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
                 being trained together, whose updates are one compiled call.
             ValueError: It counts episodes, and there are several environments; or stored rewards do not bear it.
         """
-        if not self.is_set_up:
-            super().change_setting(name, value)
-            return
-        before, change = getattr(self, name), self.declared_settings[name].change
-        # An input that is None is not used, so this decides what the update computes.
-        recompiles = change == "recompiles" or (change == "input" and (before is None) != (value is None))
-        if recompiles and self.learner.joined:
-            raise AttributeError(f"{name} cannot change while agents are trained together")
-        if name == "train_freq":
+        if self.is_set_up and name == "train_freq":
             check_n_envs(self.n_envs, value)
-        if name == "reward_scale":
-            self.replay_buffer.rescale(value)
         super().change_setting(name, value)
-        if recompiles:
-            self.learner.forget_compiled()
 
     @abstractmethod
     def make_networks(self) -> dict[str, FlatNetwork]:
         """Returns the algorithm's networks by name."""
 
     @abstractmethod
-    def act(self, networks: Networks, observations: Any) -> Decision:
-        """Returns the best known decisions for scaled observations [n, D]: arrays, or tensors, as they are."""
+    def act(self, networks: Networks, observations: Any, masks: Any) -> Decision:
+        """Returns the best known decisions for scaled observations [n, D]: arrays, or tensors, as they are.
+
+        Args:
+            networks: The networks, as functions.
+            observations: The observations.
+            masks: Which discrete actions are allowed, bool [n, K]; None: all.
+        """
 
     @abstractmethod
     def update(self, state: TrainState, batch: Transition, call: Call) -> Result:
         """Returns the state after one update, a pure function."""
 
-    def find_extras(self, k: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns the extras of discrete actions that the agent did not decide itself, int [n], by name."""
-        return {}
+    heeds_masks = True
 
-    def draw(self, rng: np.random.Generator, n: int) -> Decision:
-        """Draws n random decisions; their parameters are the noise's business and not used."""
-        return Decision(rng.integers(self.parameterized_space.n, size=n), None, {})
+    of_parameters: ClassVar[tuple[str, ...]] = ()
+    """Those of a decision's extras that say where its parameters are from, see `EpsilonGreedy`."""
+
+    @property
+    def update_metrics(self) -> tuple[str, ...]:
+        """Names of what an update returns for the log."""
+        return self.metric_names
+
+    def metric_means(self, means: Mapping[str, float]) -> dict[str, float]:
+        """Returns the metrics' means to be logged, given those of all that the updates returned."""
+        return dict(means)
+
+    def draw(self, rng: np.random.Generator, n: int, masks: np.ndarray | None = None) -> Decision:
+        """Draws n random decisions; their parameters are the noise's business and not used.
+
+        Args:
+            rng: Draws.
+            n: Their number.
+            masks: Which discrete actions are allowed, bool [n, K]; None: all.
+        """
+        if masks is None:
+            return Decision(rng.integers(self.parameterized_space.n, size=n), None, {})
+        return Decision(best(rng.random(masks.shape), masks), None, {})
 
     def build(self) -> None:
         """Makes the networks, the learner, what acts and explores, and the replay buffer."""
         space, n_observations = self.parameterized_space, self.observation_transform.size
         self.networks = self.make_networks()
-        self.row = TransitionLayout(n_observations, space.parameter_size, self.extras())
-        self._inputs = tuple(name for name, each in self.declared_settings.items() if each.change == "input")
-        rule = UpdateRule(self.update, self.row.unpack, self.row.size, self.metric_names, self._inputs)
-        self.learner = Learner(self.networks, {"update": rule}, device=self._tf_device)
+        self.make_replay_buffer()
+        self.learner = Learner(self.networks, {"update": self._update_rule()}, device=self._tf_device)
         self.acting = GreedyPolicy(self.act, self.networks, self.learner, n_observations)
-        self.explorer = EpsilonGreedy(space.mask, self.draw)
+        self.explorer = EpsilonGreedy(space.mask, self.draw, self.of_parameters)
         self.explorer.make_noises(self.noise, 1)
-        self.replay_buffer = ReplayBuffer(
-            self.buffer_size,
-            self.row,
-            self._replay_rng,
-            self.observation_transform,
-            space,
-            self.reward_scale,
-            self.find_extras,
-            self._predict_rng,
-        )
 
-    def set_env(self, env: Environment | str, force_reset: bool = True) -> None:
-        """Gives the agent another environment with the same spaces; see `EnvironmentBound.set_env`."""
-        super().set_env(env, force_reset)
-        self.replay_buffer.n_envs = self.n_envs
+    def _update_rule(self) -> UpdateRule:
+        row, prioritized = self.drawn_row, self.is_prioritized
+        return UpdateRule(self.update, row.unpack, row.size, self.update_metrics, self._inputs, prioritized)
 
-    def explore_apart(self, observations: np.ndarray) -> Decision:
-        """Returns exploring decisions for scaled observations, float32 [n, D], without any effect on training."""
+    def begin_with_masks(self) -> None:
+        """Stores from now on which discrete actions are allowed; see `ReplayingAgent.begin_with_masks`."""
+        super().begin_with_masks()
+        self.learner.rules["update"] = self._update_rule()
+        self.learner.forget_compiled()
+
+    def explore_apart(self, observations: np.ndarray, masks: np.ndarray | None) -> Decision:
+        """Returns exploring decisions without any effect on training."""
         decide, epsilon, noise = self.acting.decide, self.exploration_rate, self.noise
-        return self.explorer.explore_apart(decide, observations, epsilon, noise, self._predict_rng)
-
-    @property
-    def lr_schedule(self) -> Schedule:
-        """`learning_rate` as a function of the progress that remains, by Stable-Baselines3's name."""
-        return lambda remaining: schedules.current_value("learning_rate", self.learning_rate, remaining)
-
-    @lr_schedule.setter
-    def lr_schedule(self, value: Schedule) -> None:
-        self.learning_rate = value
+        return self.explorer.explore_apart(decide, observations, epsilon, noise, self._predict_rng, masks)
 
     def own_locals(self) -> dict[str, Any]:
         """Returns what callbacks find in their `locals` besides what `learn` was given."""
@@ -175,15 +150,23 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
         return super().unshared() | {"action_noise": self.action_noise}
 
     def start_training(self) -> None:
-        """Readies the noise of each environment.
+        """Readies the noise of each environment, and what waits for its returns.
 
         Raises:
             MemoryError: A round's batches are larger than the memory that is available.
+            ValueError: Rewards are normalised when they are sampled, and returns are of several; or the environments
+                give action masks, and stored transitions are without them.
         """
+        buffer, environments = self.replay_buffer, self.environments
         self._check_batches()
-        if not len(self.replay_buffer):  # loaded without, so that nothing can be due
+        self._check_vec_normalize(self.get_vec_normalize_env())
+        if environments.action_masks is not None and not self.masked:
+            self.begin_with_masks()
+            buffer = self.replay_buffer
+        if not len(buffer) and not len(buffer.returns):  # loaded without, so that nothing can be due
             self.progress.forget_round()
-        self.explorer.begin(self.noise, self.environments.episode_lengths)
+        buffer.go_on(environments.stored_observations, environments.episode_lengths)
+        self.explorer.begin(self.noise, environments.episode_lengths)
 
     def decide(self) -> Decision:
         """Returns what is done next in every environment."""
@@ -191,29 +174,37 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
         assert observations is not None
         self.exploration_rate = self.current_epsilon(self.progress)
         epsilon = 1.0 if self.progress.num_timesteps < self.learning_starts else self.exploration_rate
-        noise, rng = self.noise, self._explore_rng
-        return self.explorer.explore(self._decide_greedily, observations, epsilon, noise, remaining, rng)
+        noise, rng, masks = self.noise, self._explore_rng, self.environments.action_masks
+        return self.explorer.explore(self._decide_greedily, observations, epsilon, noise, remaining, rng, masks)
 
-    def _decide_greedily(self, observations: np.ndarray) -> Decision:
-        return self.environments.decided or self.acting.decide(observations)
+    def _decide_greedily(self, observations: np.ndarray, masks: np.ndarray | None) -> Decision:
+        return self.environments.decided or self.acting.decide(observations, masks)
 
     def observe(self, decision: Decision, step: Step) -> int:
         """Stores what followed a decision; returns the number of environment steps that it was."""
         k, x, extras = decision
-        if self.reward_scale > 1.0:  # the environments have looked at them as they are
-            self.environments.check_rewards(step.stored_rewards, self.reward_scale)
+        if self.reward_scale > 1.0 or self.n_steps > 1:  # the environments have looked at them as they are
+            self.environments.check_rewards(step.stored_rewards, self.reward_scale, self.n_steps)
         rewards, discount = step.stored_rewards * self.reward_scale, 1.0 - step.terminated
+        if self.masked:
+            everything = np.ones((len(k), self.parameterized_space.n), np.float32)
+            extras = {**extras, NEXT_MASK: everything if step.next_masks is None else step.next_masks}
         transitions = Transition(step.before, k, x, rewards, step.after, discount, extras)
+        envs = None
         if not all(step.played.tolist()):  # faster than NumPy's, for a few
+            envs = step.played.nonzero()[0]
             transitions = select(transitions, step.played)
             self.explorer.end_episodes((~step.played).nonzero()[0])  # what was drawn for a step that only reset
         self.explorer.end_episodes(step.ended_in)
-        self.replay_buffer.store(transitions)
+        if self.n_steps == 1:
+            self.replay_buffer.store(transitions, envs)
+        else:
+            self.replay_buffer.store_steps(transitions, step.played.nonzero()[0], step.ended[step.played])
         return len(transitions.k)
 
     def count_updates_due(self, steps: int) -> int | None:
         """Returns how many updates are due after a round of so many environment steps; None: not yet any."""
-        if self.progress.num_timesteps <= self.learning_starts:
+        if self.progress.num_timesteps <= self.learning_starts or not len(self.replay_buffer):
             return None
         return steps if self.gradient_steps == -1 else self.gradient_steps
 
@@ -223,27 +214,6 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
             return self.gradient_steps
         varies = self.round.unit == "episode" or (self._environments is not None and self._environments.may_not_play)
         return None if varies else self.round.number * self.n_envs
-
-    def rows_shape(self, updates: int) -> tuple[int, int, int]:
-        """Returns the shape of what `sample` returns."""
-        return updates, self.batch_size, self.row.size
-
-    def sample(self, updates: int) -> np.ndarray:
-        """Returns the rows of so many updates, float32 [updates, batch size, row size]."""
-        rows = self.replay_buffer.draw(updates, self.batch_size)
-        normalization = None if self._environments is None else self._environments.normalization
-        return normalization.normalize(rows, self.row, self.reward_scale) if normalization else rows
-
-    def current_inputs(self) -> dict[str, float]:
-        """Returns the update's inputs at this moment, by name; where a setting is None, its input is not used."""
-        remaining = self.progress.remaining
-        inputs = {name: getattr(self, name) for name in self._inputs}
-        for name, value in inputs.items():
-            if callable(value):
-                inputs[name] = schedules.current_value(name, value, remaining)
-            elif value is None:
-                inputs[name] = 0.0
-        return inputs
 
     def train(self, updates: int) -> None:
         """Makes updates on samples of the replay buffer: one compiled call, or a few where their number varies.
@@ -258,18 +228,20 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
         base, first = self.current_seed()
         metrics = []
         for size in sizes:
-            means, _ = self.learner.train(self.sample(size), inputs, (base, first), most)
-            self._count_updates(size)
+            means, priorities = self.learner.train(self.sample(size), inputs, (base, first), most)
+            self._count_updates(size, priorities)
             metrics.append((size, means))
             first += size
         self._note_metrics(metrics)
 
-    def note_updates(self, updates: int, metrics: Any) -> None:
-        """Takes note of updates made elsewhere: their number and mean metrics."""
-        self._count_updates(updates)
+    def note_updates(self, updates: int, metrics: Any, priorities: Any) -> None:
+        """Takes note of updates made elsewhere, on what was sampled last: their number, mean metrics and priorities."""
+        self._count_updates(updates, priorities)
         self._note_metrics([(updates, metrics)])
 
-    def _count_updates(self, updates: int) -> None:
+    def _count_updates(self, updates: int, priorities: Any) -> None:
+        if priorities is not None:
+            self.replay_buffer.note_priorities(np.asarray(memoryview(priorities))[:updates])
         self.progress.count_updates(updates)
         self.forget_weights()
 
@@ -277,8 +249,7 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
         """Takes note of what a round's updates gave: numbers of them and their mean metrics."""
         if not self._saw_observations and len(self.replay_buffer) >= ENOUGH:
             self._saw_observations = True
-            stored = self.replay_buffer.rows[: min(len(self.replay_buffer), MOST), self.row.places["s"]]
-            warn_of_unseen(self.observation_transform, stored)
+            warn_of_unseen(self.observation_transform, self.replay_buffer.part("s", MOST))
         self._metrics = metrics
         if not isinstance(self.logger, Logger):  # another library's, which does not ask when it is read
             self.record_news(self.logger)
@@ -297,8 +268,8 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
             updates, metrics = zip(*self._metrics, strict=True)
             means = np.average([np.asarray(each) for each in metrics], axis=0, weights=updates)
             inputs = self.current_inputs()
-            rates = [(name, inputs[name]) for name in self.rate_names]
-            for name, value in [*zip(self.metric_names, means, strict=True), *rates]:
+            logged = self.metric_means(dict(zip(self.update_metrics, means, strict=True)))
+            for name, value in (logged | {name: inputs[name] for name in self.rate_names}).items():
                 logger.record(f"train/{name}", float(value))
             logger.record("train/n_updates", self.progress.n_updates, exclude="tensorboard")
 
@@ -320,55 +291,9 @@ class OffPolicyAgent(ExplorationSettings, Agent, ReplaySettings):
         """Returns how many updates one call makes at most, where their number varies from round to round; else None."""
         if self.count_updates_in_a_round() is not None:
             return None
-        most = MOST_NUMBERS // (self.batch_size * self.row.size)
+        most = MOST_NUMBERS // (self.batch_size * self.drawn_row.size)
         number, unit = self.round
         return max(min(most, number * self.n_envs if unit == "step" else MOST_UPDATES), 1)
-
-    def save_replay_buffer(self, path: str | os.PathLike | IO[bytes]) -> None:
-        """Saves the replay buffer.
-
-        Args:
-            path: Where to; `.npz` is added if it has no suffix. Or a binary file open for writing.
-
-        Raises:
-            OSError: The file cannot be written.
-        """
-        self._require_set_up("save_replay_buffer")
-        write_content(path, npz_bytes(self.replay_state()), ".npz")
-
-    def load_replay_buffer(self, path: str | os.PathLike | IO[bytes], truncate_last_traj: bool = True) -> None:
-        """Loads what `save_replay_buffer` wrote.
-
-        What a smaller buffer held goes in whole. Of a larger one's, the newest part does, with a warning.
-
-        Args:
-            path: The file; `.npz` may be left out. Or one open for reading in binary mode, which is read from its start
-                if it can be moved there.
-            truncate_last_traj: As in Stable-Baselines3, where it concerns hindsight replay only; no effect here.
-
-        Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: It is damaged, or was saved for other spaces or by another agent. The buffer is as it was then.
-        """
-        self._require_set_up("load_replay_buffer")
-        name, content = read_content(path, ".npz", "replay buffer")
-        try:
-            self.restore_replay(read_npz(content, name))
-        except KeyError as error:
-            raise SavedFileError(f"{name} is not a saved replay buffer: it lacks {error}") from None
-
-    def replay_state(self) -> dict[str, np.ndarray]:
-        """Returns the replay buffer, as arrays."""
-        return self.replay_buffer.state()
-
-    def restore_replay(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes back what `replay_state` returned.
-
-        Raises:
-            KeyError: A part is missing.
-            ValueError: It is another agent's, or damaged.
-        """
-        self.replay_buffer.restore(state, self.parameterized_space.n)
 
     def progress_state(self) -> dict[str, Any]:
         """Returns what besides weights is needed to continue training, as JSON can hold it."""

@@ -17,28 +17,53 @@ from pamdp_agents.networks.models import FlatNetwork
 Networks: TypeAlias = Mapping[str, Callable[..., Any]]
 """An agent's networks by name, as functions of their inputs: arrays to arrays, or tensors to tensors."""
 
-Act: TypeAlias = Callable[[Networks, Any], Decision]
-"""What an algorithm does for scaled observations, float32 [n, D], with its networks."""
+Act: TypeAlias = Callable[[Networks, Any, Any], Decision]
+"""What an algorithm does for scaled observations, float32 [n, D], with its networks; the last is which discrete actions
+are allowed, bool [n, K], or None: all."""
 
 CACHED_ROWS = 128  # as many observations as have their hidden layers within the processor's cache
 
 
-def best(values: Any) -> Any:
-    """Returns the actions of the highest values, int [n], for values [n, K]: of an array, or of a tensor."""
+def best(values: Any, masks: Any = None) -> Any:
+    """Returns the allowed actions of the highest values, int [n], for values [n, K]: of an array, or of a tensor."""
+    values = where_allowed(values, masks, -np.inf)
     return values.argmax(1) if isinstance(values, np.ndarray) else tf.argmax(values, 1, tf.int32)
+
+
+def where_allowed(values: Any, masks: Any, otherwise: float) -> Any:
+    """Returns values [n, K], an array or tensor, with another number for discrete actions that are not allowed.
+
+    Args:
+        values: The values.
+        masks: Which are allowed, bool [n, K]; None: all.
+        otherwise: The number.
+    """
+    if masks is None:
+        return values
+    if isinstance(values, np.ndarray):
+        return np.where(masks, values, values.dtype.type(otherwise))
+    return tf.where(masks, values, tf.constant(otherwise, values.dtype))
 
 
 class Acting(Protocol):
     """An agent's deterministic decisions, however it makes them."""
 
-    def decide(self, observations: np.ndarray) -> Decision:
-        """Returns the decisions for scaled observations, float32 [n, D]."""
+    def decide(self, observations: np.ndarray, masks: np.ndarray | None = None) -> Decision:
+        """Returns the decisions for scaled observations.
+
+        Args:
+            observations: float32 [n, D].
+            masks: Which discrete actions are allowed, bool [n, K]; None: all.
+        """
 
     def forget_weights(self) -> None:
         """Lets go of all views of the weights, which have changed."""
 
-    def frozen(self) -> Callable[[tf.Tensor], Decision]:
-        """Returns the decisions as a function of tensors [n, D], with the weights in use as constants."""
+    def frozen(self) -> Callable[..., Decision]:
+        """Returns the decisions as a function of observations [n, D] and masks [n, K] or None, tensors.
+
+        The weights in use are constants in it.
+        """
 
 
 class GreedyPolicy:
@@ -66,24 +91,29 @@ class GreedyPolicy:
         in_numpy = all(network.model.numpy_activation is not None for network in networks.values())
         self._compiled = None if in_numpy else self._compile(n_observations)
 
-    def decide(self, observations: np.ndarray) -> Decision:
-        """Returns the decisions for scaled observations, float32 [n, D]."""
+    def decide(self, observations: np.ndarray, masks: np.ndarray | None = None) -> Decision:
+        """Returns the decisions for scaled observations.
+
+        Args:
+            observations: float32 [n, D].
+            masks: Which discrete actions are allowed, bool [n, K]; None: all.
+        """
         if self._compiled is not None:
             check_tensorflow()
-            decision = self._compiled(observations, self._learner.weights())
+            decision = self._compiled(observations, self._learner.weights(), masks)
             return Decision(*tf.nest.map_structure(lambda tensor: tensor.numpy(), tuple(decision)))
         networks = self.networks()
         try:
-            return self._act_in_numpy(networks, observations)
+            return self._act_in_numpy(networks, observations, masks)
         except FloatingPointError:  # where np.seterr shall find mistakes; numbers that fade to 0 are none
             with np.errstate(all="ignore"):
-                return self._act_in_numpy(networks, observations)
+                return self._act_in_numpy(networks, observations, masks)
 
-    def _act_in_numpy(self, networks: Networks, observations: np.ndarray) -> Decision:
+    def _act_in_numpy(self, networks: Networks, observations: np.ndarray, masks: np.ndarray | None) -> Decision:
         if len(observations) <= CACHED_ROWS:
-            return self._act(networks, observations)
-        starts = range(0, len(observations), CACHED_ROWS)
-        blocks = [self._act(networks, observations[i : i + CACHED_ROWS]) for i in starts]
+            return self._act(networks, observations, masks)
+        places = [slice(i, i + CACHED_ROWS) for i in range(0, len(observations), CACHED_ROWS)]
+        blocks = [self._act(networks, observations[at], None if masks is None else masks[at]) for at in places]
         k, x, extras = zip(*blocks, strict=True)
         joined = {name: np.concatenate([each[name] for each in extras]) for name in extras[0]}
         return Decision(np.concatenate(k), np.concatenate(x), joined)
@@ -100,18 +130,31 @@ class GreedyPolicy:
         """Lets go of all views of the weights, which have changed."""
         self._views = None
 
-    def frozen(self) -> Callable[[tf.Tensor], Decision]:
-        """Returns the decisions as a function of tensors [n, D], with the weights in use as constants."""
+    def frozen(self) -> Callable[..., Decision]:
+        """Returns the decisions as a function of observations [n, D] and masks [n, K] or None, tensors.
+
+        The weights in use are constants in it.
+        """
         weights = self._learner.weights()
         networks = {name: network.frozen(weights[name]) for name, network in self._networks.items()}
-        return lambda observations: self._act(networks, observations)
+        return lambda observations, masks=None: self._act(networks, observations, masks)
 
-    def _compile(self, n_observations: int) -> Callable[..., Decision]:
+    def _compile(self, n_observations: int) -> Callable[..., tuple[Any, ...]]:
         sizes = {name: tf.TensorSpec(network.size) for name, network in self._networks.items()}
+        given = [tf.TensorSpec((None, n_observations)), sizes]
 
-        @tf.function(input_signature=[tf.TensorSpec((None, n_observations)), sizes], autograph=False)
-        def decide(observations: tf.Tensor, weights: dict[str, tf.Tensor]) -> tuple[Any, ...]:
-            return tuple(self._act(self._with(weights), observations))
+        @tf.function(input_signature=given, autograph=False)
+        def decide_any(observations: tf.Tensor, weights: dict[str, tf.Tensor]) -> tuple[Any, ...]:
+            return tuple(self._act(self._with(weights), observations, None))
+
+        @tf.function(input_signature=[*given, tf.TensorSpec((None, None), tf.bool)], autograph=False)
+        def decide_allowed(observations: tf.Tensor, weights: dict[str, tf.Tensor], masks: tf.Tensor) -> tuple[Any, ...]:
+            return tuple(self._act(self._with(weights), observations, masks))
+
+        def decide(observations: Any, weights: Any, masks: Any) -> tuple[Any, ...]:
+            if masks is None:
+                return decide_any(observations, weights)
+            return decide_allowed(observations, weights, masks)
 
         return decide
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pamdp_agents.base.common_settings import AgentArguments
-from pamdp_agents.base.settings import Kind, integer, number, schedule, setting
+from pamdp_agents.base.settings import Kind, flag, integer, mapping, number, optional, schedule, setting
 from pamdp_agents.checks import check_choice, check_integer
+from pamdp_agents.experience import PrioritizedReplayBuffer, ReplayBuffer
 from pamdp_agents.schedules import Schedule
 from pamdp_agents.training.trainee import Round
 
@@ -19,6 +20,20 @@ def _read_train_freq(name: str, value: Any) -> int | tuple[int, str]:
         raise ValueError(f'{name} must be a number of steps or (number, "step" or "episode"), got {value!r}')
     amount, unit = value[0], getattr(value[1], "value", value[1])  # SB3's unit is an enumeration
     return check_integer(name, amount, 1), check_choice(f"{name}'s unit", unit, ("step", "episode"))
+
+
+BUFFERS = {each.__name__: each for each in (ReplayBuffer, PrioritizedReplayBuffer)}
+"""The replay buffers, by name."""
+
+
+def _read_buffer_class(name: str, value: Any) -> type[ReplayBuffer] | None:
+    """Returns a replay buffer's class, given it or its name, or None, checked."""
+    found = BUFFERS.get(value) if isinstance(value, str) else value
+    if (found is None and value is None) or any(found is each for each in BUFFERS.values()):
+        return found
+    raise ValueError(
+        f"{name} must be None or one of pamdp_agents's {' and '.join(BUFFERS)}, the class or its name, got {value!r}"
+    )
 
 
 def as_round(train_freq: Any) -> Round:
@@ -75,4 +90,31 @@ class ReplaySettings(AgentArguments, kw_only=False):
         ones, over all parallel environments.""",
         kind=integer(-1),
         change="recompiles",
+    )
+    replay_buffer_class: type[ReplayBuffer] | None = setting(
+        default=None,
+        text="""`PrioritizedReplayBuffer`, of which transitions are drawn the more often, the larger their TD errors
+        were; or `ReplayBuffer`, uniformly, as with None. The class, from `pamdp_agents`, or its name.""",
+        kind=Kind(_read_buffer_class, lambda value: value and value.__name__),
+        kw_only=True,
+    )
+    replay_buffer_kwargs: dict[str, Any] | None = setting(
+        default=None,
+        text="""The class's own arguments: `alpha` (default 0.6) and `beta` (0.4) of `PrioritizedReplayBuffer`.""",
+        kind=optional(mapping()),
+        kw_only=True,
+    )
+    optimize_memory_usage: bool = setting(
+        default=False,
+        text="""Keep an image that is after one step and before the next once in the replay buffer; for observations
+        with images, with `n_steps=1`.""",
+        kind=flag(),
+        kw_only=True,
+    )
+    n_steps: int = setting(
+        default=1,
+        text="""Steps of a return: the target is the sum of as many rewards and the value after them, each discounted;
+        fewer at the end of an episode.""",
+        kind=integer(1),
+        kw_only=True,
     )

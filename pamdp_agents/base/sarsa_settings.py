@@ -18,7 +18,7 @@ class StepSettings(AgentArguments, kw_only=False):
         text="""Step size α of Sarsa(λ), at least 0, where `adaptive_step_size` does not bound it; of feature c it is
         α/‖c‖. A number, or a schedule.""",
         kind=schedule(),
-        change="acts",
+        change="input",
     )
     gamma: float = setting(
         default=0.99, text="Discount factor γ, in [0, 1].", kind=number(at_least=0, to=1), change="acts"

@@ -19,6 +19,7 @@ from pamdp_agents.files.agent_file import (
     AgentFile,
     group_by_network,
     read_entries,
+    read_masked,
     read_objects,
     read_spaces,
     read_widest_range,
@@ -30,6 +31,7 @@ from pamdp_agents.learning.divergence import DivergedError
 from pamdp_agents.learning.learner import SEEDS, Learner
 from pamdp_agents.networks.keras_configs import UnknownObjectError
 from pamdp_agents.networks.keras_settings import check_tensorflow
+from pamdp_agents.spaces import ParameterizedActionSpace
 from pamdp_agents.training.progress import Progress
 
 
@@ -41,14 +43,14 @@ class Saved(EnvironmentBound):
         learner: The weights and the compiled update.
     """
 
-    includable: ClassVar[tuple[str, ...]] = ()
-    """What `save` can include, and leaves out unless it is asked."""
-
     def begin(self) -> None:
         """Readies what a constructor readies besides settings."""
         super().begin()
         self.progress = Progress(self.stats_window_size)
         self.learner: Learner
+
+    saved_apart: ClassVar[tuple[str, ...]] = ()
+    """What is saved with the agent only if `include` names it."""
 
     @abstractmethod
     def forget_weights(self) -> None:
@@ -112,7 +114,7 @@ class Saved(EnvironmentBound):
         Args:
             path: Where to; `.zip` is added if it has no suffix. Or a binary file open for writing.
             exclude: Settings to leave out; the loaded agent has their defaults.
-            include: `["replay_buffer"]` saves it in the same file, where the agent has one (`includable`).
+            include: `["replay_buffer"]` saves it in the same file, of an agent that has one.
 
         Raises:
             ValueError: `exclude` or `include` name something unknown.
@@ -122,16 +124,16 @@ class Saved(EnvironmentBound):
         excluded, included = set(exclude or ()), set(include or ())
         parameters = self.__signature__.parameters.values()
         optional = {each.name for each in parameters if each.default is not each.empty}
-        if excluded - optional or included - set(self.includable):
+        if excluded - optional or included - set(self.saved_apart):
             raise ValueError(
                 f"exclude takes settings that have a default ({sorted(optional)}) and include takes "
-                f"{list(self.includable)}; got exclude={sorted(excluded)}, include={sorted(included)}"
+                f"{list(self.saved_apart)}; got exclude={sorted(excluded)}, include={sorted(included)}"
             )
         plain, objects = ({n: v for n, v in part.items() if n not in excluded} for part in self.config())
         arrays = {f"{group}:{name}": w for group, ws in self.get_parameters().items() for name, w in ws.items()}
-        arrays |= self.gathered_state()
         if self._environments is not None:
             arrays |= self._environments.state()
+        arrays |= self.collected_state()
         AgentFile(
             agent=type(self).__name__,
             env=None if self._environments is None else self.env_name,
@@ -143,6 +145,7 @@ class Saved(EnvironmentBound):
             objects=objects,
             replay_buffer=self.replay_state() if "replay_buffer" in included else None,
             widest_range=self.widest_range,
+            masked=self.masked,
         ).write(path)
 
     @classmethod
@@ -225,7 +228,7 @@ class Saved(EnvironmentBound):
         if not self.is_set_up:
             return _make, (type(self), self.settings())
         file = io.BytesIO()
-        self.save(file, include=self.includable)
+        self.save(file, include=self.saved_apart)
         return _load, (type(self), file.getvalue(), self.device, self.tensorboard_log)
 
     def progress_state(self) -> dict[str, Any]:
@@ -244,15 +247,15 @@ class Saved(EnvironmentBound):
             rng.bit_generator.state = own
         self._update_seed = check_integer("update_seed", state.get("update_seed", self._update_seed), 0) % SEEDS
 
-    def gathered_state(self) -> dict[str, np.ndarray]:
-        """Returns what was gathered for the next updates, as arrays; what a replay buffer holds is not among it."""
+    def collected_state(self) -> dict[str, np.ndarray]:
+        """Returns what has been collected and is not yet learned from, as arrays for the agent's own file."""
         return {}
 
-    def restore_gathered(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes back what `gathered_state` returned, from all arrays of a file.
+    def restore_collected(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes back what `collected_state` returned, from all arrays in a file.
 
         Raises:
-            KeyError, ValueError: Something is missing or wrong.
+            ValueError: It is damaged, or another agent's.
         """
 
     def replay_state(self) -> dict[str, np.ndarray]:
@@ -275,16 +278,15 @@ class Saved(EnvironmentBound):
     def _restored(cls, archive: Archive, settings: Mapping[str, Any]) -> Self:
         """Returns an agent of these settings with what the file holds; raises anything if the file is damaged."""
         agent = cls(env=None, **settings)
-        agent.widest_range = read_widest_range(archive)
-        policy_kwargs = agent.policy_kwargs or {}
-        check_space_sizes(archive, agent.policy, policy_kwargs)
+        agent.widest_range, agent.masked = read_widest_range(archive), read_masked(archive)
+        check_space_sizes(archive, agent.policy, agent.policy_kwargs or {})
         observation_space, action_space = read_spaces(archive)
         agent.check_file_sizes(archive, observation_space)
         agent.set_up(observation_space, action_space)
         agent.set_parameters(group_by_network(archive.arrays))
         agent.restore_progress(archive.data["progress"])
-        agent.restore_gathered(archive.arrays)
         agent._environments_state(archive)
+        agent.restore_collected(archive.arrays)
         if archive.replay_buffer is not None:
             agent.restore_replay(archive.replay_buffer)
         return agent
@@ -295,7 +297,8 @@ class Saved(EnvironmentBound):
         Raises:
             SavedFileError: They are larger.
         """
-        check_network_sizes(archive, self.policy, self.policy_kwargs or {}, observation_space)
+        numbers = {kind: self.settings().get(name, 1) for kind, name in (("pi", "n_policies"), ("qf", "n_critics"))}
+        check_network_sizes(archive, self.policy, self.policy_kwargs or {}, observation_space, numbers)
 
     @classmethod
     def _is_whole(cls, archive: Archive, saved: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
@@ -310,7 +313,11 @@ class Saved(EnvironmentBound):
     def _environments_state(self, archive: Archive) -> dict[str, np.ndarray]:
         """Returns where the environments of the agent in a file stood."""
         size = self.observation_transform.size
-        return check_state(archive.arrays, size, self.parameterized_space, self.extras())
+        return check_state(archive.arrays, size, self.decided_actions(), self.extras())
+
+    def decided_actions(self) -> ParameterizedActionSpace | None:
+        """Returns the actions of which a decision may be kept that was made ahead of updates; None: none is."""
+        return self.parameterized_space
 
     def _require_set_up(self, verb: str) -> None:
         if not self.is_set_up:

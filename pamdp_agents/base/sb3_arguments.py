@@ -5,13 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 NEUTRAL: dict[str, tuple[Any, str]] = {
-    "n_steps": (1, "returns are of one step"),
-    "optimize_memory_usage": (False, "every transition is stored with its next observation"),
-    "replay_buffer_class": (None, "the replay buffer is the library's own"),
-    "replay_buffer_kwargs": ({}, "the replay buffer is the library's own"),
-    "target_update_interval": (1, "targets are Polyak averages, moved at every update: tau and actor_tau"),
-    "policy_delay": (1, "every update is one of the critic and one of the actor"),
-    "target_policy_noise": (0, "the targets' parameters are the actor's"),
+    "target_update_interval": (1, "targets are Polyak averages: tau, actor_tau and policy_delay"),
     "use_sde": (False, "there is no state-dependent exploration; see action_noise"),
     "use_sde_at_warmup": (False, "there is no state-dependent exploration; see action_noise"),
     "sde_sample_freq": (-1, "there is no state-dependent exploration; see action_noise"),

@@ -33,7 +33,7 @@ SECTION = re.compile(r"^(Attributes|Raises|References|Examples?|Notes?):$", re.M
 
 Change: TypeAlias = Literal["acts", "input", "recompiles", "refused"]
 """What becomes of a setting that is given another value once the agent has its networks: it `"acts"`, for it is read
-anew wherever it is used; it is an `"input"` of the compiled update; the update `"recompiles"`, for the setting decides
+anew wherever it is used; it is an `"input"` of the update; the update `"recompiles"`, for the setting decides
 what it computes; or it is `"refused"`."""
 
 

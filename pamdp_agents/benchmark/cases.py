@@ -6,10 +6,11 @@ from typing import Any
 
 import gymnasium as gym
 
-from pamdp_agents.agents import AGENTS, agent_class
+from pamdp_agents.agents import agent_class
 from pamdp_agents.base.off_policy import OffPolicyAgent
 
-ALGORITHMS = tuple(name for name in AGENTS.values() if issubclass(agent_class(name), OffPolicyAgent))
+ALGORITHMS = ("PDQN", "MPDQN", "SPDQN", "PADDPG")
+"""The agents whose updates are measured: those that learn from a replay buffer, with a critic and an actor."""
 
 DOMAINS = {"pamdp/Platform-v0": "platform", "pamdp/Goal-v0": "goal"}
 

@@ -13,18 +13,20 @@ next. The kinds differ in when an environment whose episode has ended is reset, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from pamdp_agents.checks import allow_nothing
+from pamdp_agents.environments.action_masks import ActionMasks, read_mask, read_masks
 from pamdp_agents.environments.processes import Processes
 from pamdp_agents.environments.recorded import has_recorder
 from pamdp_agents.environments.returned import LIMIT, Fault, refused_by, shown
+from pamdp_agents.spaces.canonical_actions import CanonicalActions
 from pamdp_agents.spaces.observations import ObservationTransform
-from pamdp_agents.spaces.parameterized import ParameterizedActionSpace
 
 Environment: TypeAlias = Any
 """A Gymnasium environment, a Gymnasium vector environment, or a Stable-Baselines3 `VecEnv`."""
@@ -65,6 +67,7 @@ class EnvironmentAdapter(ABC):
         is_vector: Whether observations are n stacked ones, not a single one.
         resets_in_next_step: Whether the step after an episode's end only resets.
         episode_starts: Whether the current observation is an episode's first, bool [n].
+        masks: Which discrete actions are allowed.
         pending_resets: Whether the next step will only be a reset, bool [n].
         timestep: Number of the step under way, or of the last one, for errors; who counts steps otherwise, sets it.
         consequence: What errors end with.
@@ -80,6 +83,7 @@ class EnvironmentAdapter(ABC):
         self._all = np.ones(num_envs, dtype=bool)
         self.pending_resets = ~self._all
         self._processes = Processes(env)
+        self.masks = ActionMasks(self._has_action_masks, self._ask_action_masks)
         self.timestep, self.consequence = 0, ""
         self._sent: Any = None  # the actions of the step under way; None in a reset
 
@@ -122,7 +126,15 @@ class EnvironmentAdapter(ABC):
 
     @abstractmethod
     def _reset(self, seed: int | None, **options: Any) -> Any:
-        """Starts n new episodes; returns their first observations."""
+        """Starts n new episodes, and begins with their masks; returns their first observations."""
+
+    @abstractmethod
+    def _has_action_masks(self) -> bool:
+        """Whether the environments have the method `action_masks`."""
+
+    @abstractmethod
+    def _ask_action_masks(self) -> Sequence[Any]:
+        """Returns what it gives, of each environment."""
 
     def start_step(self, actions: Any) -> None:
         """Starts a step; where environments run in other processes, they are at it from now on.
@@ -177,20 +189,21 @@ class EnvironmentAdapter(ABC):
         """
         return None
 
-    def compose(self, actions: ParameterizedActionSpace, k: NDArray, x: NDArray) -> Any:
-        """Returns canonical actions (k [n], x [n, P]) as `step` takes them."""
+    def compose(self, actions: CanonicalActions, k: NDArray, x: NDArray) -> Any:
+        """Returns canonical actions (k [n, …], x [n, P]) as `step` takes them."""
         return actions.to_env_batch(k, x)
 
-    def check_rewards(self, rewards: NDArray[np.float64], scale: float = 1.0) -> NDArray[np.float64]:
+    def check_rewards(self, rewards: NDArray[np.float64], scale: float = 1.0, n_steps: int = 1) -> NDArray[np.float64]:
         """Returns rewards, float64 [n].
 
         Raises:
-            ValueError: One of them is not finite, or times `scale` too large for float32.
+            ValueError: One of them is not finite, or times `scale` and `n_steps` too large for float32.
         """
-        held = np.abs(rewards) <= LIMIT / scale
+        held = np.abs(rewards) <= LIMIT / (scale * n_steps)
         if not held.all():
             index = int(held.argmin())
-            scaled = "" if scale == 1.0 else f"times reward_scale={scale:g} "
+            factors = [f"reward_scale={scale:g}"] * (scale != 1.0) + [f"n_steps={n_steps}"] * (n_steps != 1)
+            scaled = f"times {' and '.join(factors)} " if factors else ""
             what = (
                 f"returned the reward {rewards[index]}, which {scaled}is not a finite number within float32's ±3.4e38"
             )
@@ -210,6 +223,42 @@ class EnvironmentAdapter(ABC):
         if not np.isfinite(flat).all():
             self._blame(_not_finite(flat, given))
         return flat
+
+    def current_masks(self, options: Sequence[int], over: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+        """Returns which discrete actions the environments allow now, bool [n, Σ options]; None: always all.
+
+        Args:
+            options: How many options each discrete choice has: of a parameterised action [K].
+            over: Whether the current observation is the last of its episode, bool [n]: where nothing is done, nothing
+                need be allowed, and all counts as allowed then.
+
+        Raises:
+            ValueError, TypeError: What an environment gave is no mask, or allows nothing.
+        """
+        if self.masks.given is None:
+            return None
+        try:
+            masks = read_masks(self.masks.given, sum(options))
+            nothing = allow_nothing(masks, options)
+            for i in np.flatnonzero(nothing & ~over):
+                raise Fault("allows no discrete action: its action mask holds nothing but False", index=int(i))
+        except Fault as fault:
+            self._blame(fault)
+        masks[nothing] = True
+        return masks
+
+    def masks_at_ends(self, options: Sequence[int]) -> dict[int, NDArray[np.bool_]]:
+        """Returns the same of last observations in whose place the next episode's first are, where it is known.
+
+        Raises:
+            ValueError, TypeError: What an environment gave is no mask.
+        """
+        known = {i: mask for i, mask in self.masks.at_ends.items() if mask is not None}
+        try:
+            masks = {i: read_mask(mask, sum(options), i) for i, mask in known.items()}
+        except Fault as fault:
+            self._blame(fault)
+        return {i: mask | allow_nothing(mask[None], options) for i, mask in masks.items()}
 
     def check(self, given: Any) -> None:
         """Does nothing if these observations are of the environment's space, and finite as float32.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -13,9 +14,10 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from numpy.typing import NDArray
 
+from pamdp_agents.environments.action_masks import METHOD
 from pamdp_agents.environments.adapter import EnvironmentAdapter, StepOutcome, layers_of
 from pamdp_agents.environments.returned import read_ends, read_rewards
-from pamdp_agents.spaces.parameterized import ParameterizedActionSpace
+from pamdp_agents.spaces.canonical_actions import CanonicalActions
 
 
 class GymnasiumVectorEnvironment(EnvironmentAdapter):
@@ -58,14 +60,36 @@ class GymnasiumVectorEnvironment(EnvironmentAdapter):
     def _reset(self, seed: int | None, **options: Any) -> Any:
         """Starts n new episodes; returns their first observations."""
         self._ended = ~self._all
+        observations, infos = self._reset_all(seed)
+        self.masks.read(split_infos(infos, self.num_envs))
+        return observations
+
+    def _reset_all(self, seed: int | None) -> tuple[Any, Any]:
         try:
-            return self.env.reset(seed=seed)[0]
+            return self.env.reset(seed=seed)
         except AlreadyPendingCallError as pending:  # of a step in other processes that was interrupted
             try:
                 getattr(self.env.unwrapped, f"{pending.name}_wait")(timeout=self._processes.patience)
             except multiprocessing.TimeoutError:
                 raise self._processes.give_up() from None
-            return self.env.reset(seed=seed)[0]
+            return self.env.reset(seed=seed)
+
+    def _has_action_masks(self) -> bool:
+        inner = self.env.unwrapped
+        if not hasattr(inner, "call"):  # one that is not made of single environments
+            return hasattr(inner, METHOD)
+        if envs := getattr(inner, "envs", None):
+            return envs[0].has_wrapper_attr(METHOD)
+        # Environments in other processes cannot be asked what they have: without it, they would end.
+        made = inner.env_fns[0]()
+        try:
+            return made.has_wrapper_attr(METHOD)
+        finally:
+            made.close()
+
+    def _ask_action_masks(self) -> Sequence[Any]:
+        inner = self.env.unwrapped
+        return inner.call(METHOD) if hasattr(inner, "call") else getattr(inner, METHOD)()
 
     def _batched(self, actions: Any) -> Any:
         """Returns a list of n actions as a batch of the vector environment's action space; a batch as it is."""
@@ -86,10 +110,12 @@ class GymnasiumVectorEnvironment(EnvironmentAdapter):
         if self._mode == "SameStep":
             final_observations = {int(i): split[i]["final_obs"] for i in np.flatnonzero(self._ended)}
             # What stands beside `final_info` is from the new episode's reset.
-            split = [
-                {**info, **info["final_info"]} if ended and isinstance(info.get("final_info"), dict) else info
-                for info, ended in zip(split, self._ended, strict=True)
-            ]
+            given = {i: split[i].get("final_info") for i in final_observations}
+            final_infos = {i: info if isinstance(info, dict) else {} for i, info in given.items()}
+            self.masks.read(split, final_infos)
+            split = [{**info, **final_infos.get(i, {})} for i, info in enumerate(split)]
+        else:
+            self.masks.read(split)
         if self.resets_in_next_step:  # the next step will ignore the ended ones' actions and only reset them
             self.pending_resets, self.episode_starts = self._ended, ~played
         else:
@@ -102,12 +128,15 @@ class GymnasiumVectorEnvironment(EnvironmentAdapter):
             return None
         self._sent = None
         try:
-            return self.env.reset(options={"reset_mask": self._ended.copy()})[0]
+            observations, infos = self.env.reset(options={"reset_mask": self._ended.copy()})
+            split = split_infos(infos, self.num_envs)
+            self.masks.read_again({int(i): split[i] for i in np.flatnonzero(self._ended)})
+            return observations
         except Exception as error:
             self._blame(error)
 
-    def compose(self, actions: ParameterizedActionSpace, k: NDArray, x: NDArray) -> Any:
-        """Returns canonical actions (k [n], x [n, P]) as a batch of the vector environment's action space."""
+    def compose(self, actions: CanonicalActions, k: NDArray, x: NDArray) -> Any:
+        """Returns canonical actions (k [n, …], x [n, P]) as a batch of the vector environment's action space."""
         return actions.to_env_stacked(k, x)
 
 

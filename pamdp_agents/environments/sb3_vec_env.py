@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from pamdp_agents.environments.action_masks import METHOD
 from pamdp_agents.environments.adapter import EnvironmentAdapter, StepOutcome
 from pamdp_agents.environments.recorded import read_flag
 from pamdp_agents.environments.returned import read_ends, read_rewards
@@ -43,7 +45,17 @@ class SB3VectorEnvironment(EnvironmentAdapter):
             processes.resetting = False
             raise
         processes.resetting = False
+        self.masks.read(self._reset_infos())
         return observations
+
+    def _reset_infos(self) -> list[dict[str, Any]]:
+        return list(getattr(self.env, "reset_infos", None) or [{}] * self.num_envs)
+
+    def _has_action_masks(self) -> bool:
+        return hasattr(self.env, "has_attr") and bool(self.env.has_attr(METHOD))
+
+    def _ask_action_masks(self) -> Sequence[Any]:
+        return self.env.env_method(METHOD)
 
     def _read_step(self, result: Any) -> StepOutcome:
         """Returns what the step gave."""
@@ -56,6 +68,12 @@ class SB3VectorEnvironment(EnvironmentAdapter):
             for i in np.flatnonzero(dones)
             if infos[i].get("terminal_observation") is not None
         }
+        if dones.any():
+            resets = self._reset_infos()
+            current = [resets[i] if done else info for i, (info, done) in enumerate(zip(infos, dones, strict=True))]
+            self.masks.read(current, {int(i): infos[i] for i in np.flatnonzero(dones)})
+        else:
+            self.masks.read(infos)
         return StepOutcome(
             observations, final_observations, rewards, dones & ~truncated, truncated, self._all, list(infos)
         )

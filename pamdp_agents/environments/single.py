@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.vector.utils import concatenate, create_empty_array
 from numpy.typing import NDArray
 
+from pamdp_agents.environments.action_masks import METHOD
 from pamdp_agents.environments.adapter import MUST_RETURN, EnvironmentAdapter, StepOutcome
 from pamdp_agents.environments.returned import Fault, read_end, read_reward, shown
 from pamdp_agents.spaces.observations import ObservationTransform
@@ -52,7 +53,14 @@ class SingleEnvironment(EnvironmentAdapter):
         observation, self.reset_info = result
         if observation is None:
             raise Fault("returned the observation None from reset", TypeError)
+        self.masks.read([self.reset_info if isinstance(self.reset_info, dict) else {}])
         return observation
+
+    def _has_action_masks(self) -> bool:
+        return hasattr(self.env, "has_wrapper_attr") and self.env.has_wrapper_attr(METHOD)
+
+    def _ask_action_masks(self) -> Sequence[Any]:
+        return [self.env.get_wrapper_attr(METHOD)()]
 
     def _batched(self, actions: Sequence[Any]) -> Any:
         """Returns the one action in a list."""
@@ -71,6 +79,7 @@ class SingleEnvironment(EnvironmentAdapter):
         rewards = np.array([read_reward(reward)])
         ended, cut = np.array([read_end("terminated", terminated)]), np.array([read_end("truncated", truncated)])
         self.episode_starts = ended | cut
+        self.masks.read([info])
         return StepOutcome(observation, {}, rewards, ended, cut, self._all, [info])
 
     def reset_ended(self) -> Any | None:

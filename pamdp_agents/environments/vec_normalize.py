@@ -96,8 +96,11 @@ class SampleNormalization:
         return np.asarray(self.vec_normalize.get_original_reward(), dtype=np.float64)
 
     def original(self, observation: Any) -> Any:
-        """Returns one normalised observation as it was before."""
-        return self.vec_normalize.unnormalize_obs(observation)
+        """Returns one normalised observation as it was before, as far as it was not clipped."""
+        given, space = self.vec_normalize.unnormalize_obs(observation), self._observations.space
+        if isinstance(space, spaces.Dict):
+            return {key: _whole(space[key], part) for key, part in given.items()}
+        return _whole(space, given)
 
     def normalize(self, rows: np.ndarray, layout: FlatLayout, reward_scale: float) -> np.ndarray:
         """Returns packed transitions, float32 [batches, n, layout.size], with observations and rewards normalised.
@@ -126,3 +129,10 @@ class SampleNormalization:
                 parts[key][...] = values.reshape(parts[key].shape)
         else:  # a Box: VecNormalize takes nothing else
             flat[...] = wrapper.normalize_obs(flat.reshape(-1, *(space.shape or ()))).reshape(flat.shape)
+
+
+def _whole(space: spaces.Space[Any], value: Any) -> Any:
+    """Returns a value of a space of whole numbers without what rounding has left; any other as it is."""
+    if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.integer):
+        return value
+    return np.clip(np.rint(value), space.low, space.high).astype(space.dtype)

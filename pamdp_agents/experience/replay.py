@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
 
-from pamdp_agents.checks import check_integer
+from pamdp_agents.checks import check_integer, drop_neutral
+from pamdp_agents.experience.given import (
+    count,
+    read_array,
+    read_done,
+    read_masks,
+    read_timeouts,
+    times,
+    without_last_axis,
+)
+from pamdp_agents.experience.images import ImageCodec
+from pamdp_agents.experience.n_step import NStepReturns, read_counts
 from pamdp_agents.experience.ring import OTHER_SPACES, TransitionRing
-from pamdp_agents.experience.transition import Transition, TransitionLayout
+from pamdp_agents.experience.transition import NEXT_MASK, Transition, TransitionLayout
 from pamdp_agents.spaces import ObservationTransform, ParameterizedActionSpace
+
+WAITING = "waiting_"
+"""What the names of those parts of a saved buffer begin with that are of steps whose returns are not complete."""
+
+
+PRIORITY = "priority_"
+"""What the names of those parts begin with that are of priorities, which only some buffers have."""
 
 
 class ReplayBufferSamples(NamedTuple):
@@ -23,7 +41,7 @@ class ReplayBufferSamples(NamedTuple):
         actions: n actions as `step` takes them: an array [n, …] for a plain `Box` or `Discrete`, else a list.
         next_observations: Observations after, as `observations`.
         dones: 1 where the episode really ended, not by a time limit, float32 [n, 1].
-        rewards: float32 [n, 1].
+        rewards: float32 [n, 1]; with `n_steps` above 1, returns of up to as many steps.
     """
 
     observations: Any
@@ -37,8 +55,10 @@ class ReplayBuffer(TransitionRing):
     """The last `buffer_size` transitions. An agent makes it: `agent.replay_buffer`.
 
     Training stores and draws packed rows (`store`, `draw`), scaled as the networks take them. What is here besides them
-    is in the environment's units. In place of Stable-Baselines3's axis of environments, transitions of all
-    environments stand one after the other: there are `len(buffer)` of them, and `buffer_size` counts them all.
+    is in the environment's units. With `n_steps` above 1, training's transitions are of up to as many steps, which
+    `NStepReturns` explains; steps whose returns are not complete wait in `returns`. In place of Stable-Baselines3's
+    axis of environments, transitions of all environments stand one after the other: there are `len(buffer)` of them,
+    and `buffer_size` counts them all.
 
     Args:
         buffer_size: Number of transitions kept.
@@ -49,13 +69,20 @@ class ReplayBuffer(TransitionRing):
         reward_scale: What rewards are multiplied by before they are stored.
         find_extras: Returns what else is stored with transitions of given discrete actions, int [n], by name.
         own_rng: Draws what `sample` returns, so that it does not change training.
+        n_steps: Steps of a return.
+        gamma: γ of the returns.
+        optimize_memory_usage: Keep an image that is after one step and before the next once.
 
     Attributes:
         observation_space: The environment's observation space.
         action_space: The environment's action space.
         n_envs: Number of the agent's environments.
         reward_scale: What the stored rewards have been multiplied by; `rescale` changes it.
+        returns: The steps of each environment whose returns are not complete.
     """
+
+    drawn_extras: ClassVar[dict[str, int]] = {}
+    """What `draw` adds to the rows, after all that is stored: the size of each part, by name."""
 
     def __init__(
         self,
@@ -67,12 +94,32 @@ class ReplayBuffer(TransitionRing):
         reward_scale: float,
         find_extras: Callable[[np.ndarray], Mapping[str, np.ndarray]],
         own_rng: np.random.Generator,
+        n_steps: int = 1,
+        gamma: float = 1.0,
+        optimize_memory_usage: bool = False,
     ):
-        super().__init__(buffer_size, layout, rng)
+        codec = ImageCodec(observation_transform)
+        super().__init__(buffer_size, layout, rng, codec if codec.size else None, optimize_memory_usage)
         self._observations, self._actions = observation_transform, action_space
         self.reward_scale, self._find_extras, self._own_rng = reward_scale, find_extras, own_rng
         self.observation_space, self.action_space = observation_transform.space, action_space.space
         self.n_envs = 1
+        self.returns = NStepReturns(n_steps, gamma, layout)
+
+    @classmethod
+    def read_kwargs(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns `replay_buffer_kwargs`, checked, without those of Stable-Baselines3's that ask for nothing.
+
+        Raises:
+            ValueError: One of them asks for something that this buffer does not have.
+        """
+        neutral = {"handle_timeout_termination": (True, "time limits are always told from real ends")}
+        if left := drop_neutral(given, neutral, "replay_buffer_kwargs"):
+            raise ValueError(
+                f"replay_buffer_kwargs holds {sorted(left)}, which {cls.__name__} does not take: "
+                "PrioritizedReplayBuffer takes alpha and beta, and n_steps and gamma are the agent's own settings"
+            )
+        return {}
 
     def size(self) -> int:
         """Returns the number of transitions stored, as `len` does."""
@@ -82,6 +129,24 @@ class ReplayBuffer(TransitionRing):
         """Forgets all transitions."""
         self.rows[: len(self)] = 0
         self.pos, self.full = 0, False
+        self.returns.wait_in(self.n_envs)
+
+    def store_steps(self, steps: Transition, envs: np.ndarray, ended: np.ndarray) -> None:
+        """Stores what is complete with one more step of some environments; see `NStepReturns.add`."""
+        self._store_rows(self.returns.add(steps, envs, ended))
+
+    def go_on(self, observations: np.ndarray, episode_lengths: np.ndarray) -> None:
+        """Stores the steps that wait in environments which do not go on where these steps ended.
+
+        Args:
+            observations: The current observations as they are stored, float32 [environments, D].
+            episode_lengths: Steps made of the current episodes, int [environments].
+        """
+        self._store_rows(self.returns.cut_off_unless_continued(observations, episode_lengths))
+
+    def _store_rows(self, rows: np.ndarray) -> None:
+        if len(rows):
+            self.store(self.layout.unpack(rows))
 
     def rescale(self, reward_scale: float) -> None:
         """Multiplies the stored rewards by another scale in place of the one of before.
@@ -89,18 +154,26 @@ class ReplayBuffer(TransitionRing):
         Raises:
             ValueError: One of them would be beyond float32.
         """
-        stored = self.rows[: len(self), self.layout.places["r"]]
-        scaled = _times(stored, reward_scale / self.reward_scale)
-        if not np.isfinite(scaled).all():
+        stored, factor = self.part("r"), reward_scale / self.reward_scale  # a view
+        scaled = times(stored, factor)
+        waiting = times(self.layout.parts(self.returns.rows)["r"], factor * self.returns.n_steps)  # as their sum may be
+        if not (np.isfinite(scaled).all() and np.isfinite(waiting).all()):
             raise ValueError(
                 f"reward_scale={reward_scale} makes rewards in the replay buffer larger than float32 holds"
             )
         stored[:] = scaled
+        self.returns.rescale(factor)
         self.reward_scale = reward_scale
+
+    def note_priorities(self, priorities: np.ndarray) -> None:
+        """Takes the priorities that updates gave to what was last drawn, float32 [batches, batch_size]; no use here."""
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns what `restore` needs, as arrays."""
-        return super().state() | self._scales() | {"reward_scale": np.array(self.reward_scale)}
+        state = super().state() | self._scales() | {"reward_scale": np.array(self.reward_scale)}
+        if len(self.returns):
+            state |= {f"{WAITING}{name}": part for name, part in self.returns.state().items()}
+        return state
 
     def restore(self, state: Mapping[str, np.ndarray], n_actions: int) -> None:
         """Takes back what `state` returned; see `TransitionRing.restore`. Rewards get this buffer's scale.
@@ -109,7 +182,7 @@ class ReplayBuffer(TransitionRing):
             KeyError: A part is missing.
             ValueError: As there; or observations or parameters were scaled otherwise. The buffer is as it was then.
         """
-        parts = dict(state)
+        parts = {name: part for name, part in state.items() if not name.startswith(PRIORITY)}
         for name, scale in self._scales().items():
             if name in parts and not np.array_equal(parts.pop(name), scale):
                 raise ValueError(
@@ -121,8 +194,29 @@ class ReplayBuffer(TransitionRing):
             if scale.shape != () or scale.dtype.kind != "f" or not 0 < scale < np.inf:
                 raise ValueError(f"replay buffer has the reward_scale {scale!r}, which must be a number above 0")
             if scale != self.reward_scale:
-                parts["r"] = _times(parts["r"], self.reward_scale / float(scale))
+                for name in parts.keys() & {"r", f"{WAITING}r"}:
+                    parts[name] = times(parts[name], self.reward_scale / float(scale))
+        waiting = {name: parts.pop(name) for name in state if name.startswith(WAITING)}
+        steps, counts = self._read_waiting(waiting, n_actions)
+        own = self._read_own(state, len(np.atleast_1d(parts["rows" if "rows" in parts else "k"])))
         super().restore(parts, n_actions)
+        self._take_own(own, parts)
+        self._store_rows(self.returns.refill(steps, counts))
+
+    def _read_own(self, state: Mapping[str, np.ndarray], n: int) -> Any:
+        """Returns what a subclass keeps of n transitions besides them, of what `state` returned, checked."""
+
+    def _take_own(self, own: Any, state: Mapping[str, np.ndarray]) -> None:
+        """Takes what `_read_own` returned, when the transitions have been restored: `arranged` puts it in order."""
+
+    def _read_waiting(self, state: Mapping[str, np.ndarray], n_actions: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the rows and the counts of steps that wait, from their parts; of none, if there are no parts."""
+        if not state:
+            return np.zeros((0, self.layout.size), np.float32), np.zeros(1, np.int64)
+        parts = {name.removeprefix(WAITING): part for name, part in state.items()}
+        rows = self._rows_of({name: part for name, part in parts.items() if name != "counts"}, self.layout)
+        self._check_values(rows, self.layout, n_actions)
+        return rows, read_counts(parts, len(rows))
 
     def _scales(self) -> dict[str, np.ndarray]:
         """Returns by what rows are in other units than the environment's, float64, by name."""
@@ -143,7 +237,8 @@ class ReplayBuffer(TransitionRing):
         """Stores n transitions, or one, that anything has made: a log, a script, another controller.
 
         They go through what training's own do: observations and parameters are scaled, rewards multiplied by
-        `reward_scale`. With `VecNormalize`, give them as they were before it.
+        `reward_scale`. Each is of one step, whatever `n_steps` is. With `VecNormalize`, give them as they were before
+        it.
 
         Args:
             obs: n observations, stacked as vector environments do or in a list; or one.
@@ -154,7 +249,8 @@ class ReplayBuffer(TransitionRing):
             reward: n rewards, [n]; or one.
             done: Whether the episode ended, bool [n]; or one.
             infos: n infos; or one. Where `"TimeLimit.truncated"` is true in it, a time limit ended the episode and
-                what follows has a value all the same; it may be left out.
+                what follows has a value all the same; it may be left out. `"action_mask"`, bool [K], says which
+                discrete actions are allowed after it, where environments say so; without it, all are.
 
         Raises:
             ValueError: Something does not have n entries, is not of the environment's spaces, or is not finite as
@@ -165,22 +261,25 @@ class ReplayBuffer(TransitionRing):
         single = n is None
         n_after, after = self._read_observations("next_obs", next_obs)
         if n_after != n:
-            raise ValueError(f"next_obs must be of as many observations as obs, {_count(n)}, got {_count(n_after)}")
+            raise ValueError(f"next_obs must be of as many observations as obs, {count(n)}, got {count(n_after)}")
         n = 1 if n is None else n
         if n == 0:
             return
         if isinstance(self.action_space, spaces.Discrete):
-            action = _without_last_axis(action)
+            action = without_last_axis(action)
             action = action[0] if single and np.shape(action) == (1,) else action
         try:
             k, x = self._actions.from_env_batch([action] if single else self._list_actions(action, n))
         except ValueError as error:
             raise ValueError(
-                f"action must be {_count(None if single else n)} of {self.action_space}: {error}"
+                f"action must be {count(None if single else n)} of {self.action_space}: {error}"
             ) from error
         rewards = self._read_rewards(reward, n, single)
-        ended, timed_out = _read_done(done, n, single), _read_timeouts(infos, n, single)
-        self.store(Transition(before, k, x, rewards, after, 1.0 - (ended & ~timed_out), self._find_extras(k)))
+        ended, timed_out = read_done(done, n, single), read_timeouts(infos, n, single)
+        extras = self._find_extras(k)
+        if NEXT_MASK in self.layout.extras:
+            extras = {**extras, NEXT_MASK: read_masks(infos, single, self._actions.n)}
+        self.store(Transition(before, k, x, rewards, after, 1.0 - (ended & ~timed_out), extras))
 
     def extend(
         self,
@@ -201,7 +300,7 @@ class ReplayBuffer(TransitionRing):
             self.add(*each)
 
     def sample(self, batch_size: int, env: Any = None) -> ReplayBufferSamples:
-        """Draws transitions uniformly, with replacement. Training draws its own, which this does not change.
+        """Draws transitions as training does, with replacement. Training draws its own, which this does not change.
 
         Args:
             batch_size: Their number.
@@ -213,60 +312,62 @@ class ReplayBuffer(TransitionRing):
         n = check_integer("batch_size", batch_size, 1)
         if not len(self):
             raise ValueError("sample needs a replay buffer that holds transitions, this one is empty")
-        rows = self.rows[self._own_rng.integers(0, len(self), n)]
-        observations, after = self._to_observations(rows, "s"), self._to_observations(rows, "s2")
-        rewards = self._to_rewards(rows)[:, None]
+        parts = self.layout.parts(self.take(self._choose(n)))
+        observations, after = (self._observations.to_env_stacked(parts[name]) for name in ("s", "s2"))
+        rewards = self._to_rewards(parts["r"])[:, None]
         if env is not None:
             observations, after = env.normalize_obs(observations), env.normalize_obs(after)
             rewards = env.normalize_reward(rewards).astype(np.float32)
-        return ReplayBufferSamples(observations, self._to_actions(rows), after, self._to_dones(rows)[:, None], rewards)
+        actions, dones = self._to_actions(parts["k"], parts["x"]), self._to_dones(parts["discount"])[:, None]
+        return ReplayBufferSamples(observations, actions, after, dones, rewards)
 
     # In the order of the ring: the newest is at `pos − 1`, and the oldest at `pos` once it is full.
 
     @property
     def observations(self) -> Any:
         """The observations before, stacked, as `ReplayBufferSamples` says; a copy."""
-        return self._to_observations(self.rows[: len(self)], "s")
+        return self._observations.to_env_stacked(self.part("s"))
 
     @property
     def next_observations(self) -> Any:
         """The observations after, stacked; a copy."""
-        return self._to_observations(self.rows[: len(self)], "s2")
+        return self._observations.to_env_stacked(self.part("s2"))
 
     @property
     def actions(self) -> Any:
         """The actions as `step` takes them, an array or list of n; a copy."""
-        return self._to_actions(self.rows[: len(self)])
+        return self._to_actions(self.part("k"), self.part("x"))
 
     @property
     def rewards(self) -> np.ndarray:
-        """The rewards, float32 [n]; a copy."""
-        return self._to_rewards(self.rows[: len(self)])
+        """The rewards, or returns of up to `n_steps`, float32 [n]; a copy."""
+        return self._to_rewards(self.part("r"))
 
     @property
     def dones(self) -> np.ndarray:
         """1 where the episode really ended, not by a time limit, float32 [n]; a copy."""
-        return self._to_dones(self.rows[: len(self)])
+        return self._to_dones(self.part("discount"))
 
-    def _to_observations(self, rows: np.ndarray, part: str) -> Any:
-        return self._observations.to_env_stacked(rows[:, self.layout.places[part]])
+    def _choose(self, n: int) -> np.ndarray:
+        """Draws n transitions for `sample`, int [n]."""
+        return self._own_rng.integers(0, len(self), n)
 
-    def _to_actions(self, rows: np.ndarray) -> Any:
-        k, x = rows[:, self.layout.places["k"].start].astype(np.int32), rows[:, self.layout.places["x"]]
+    def _to_actions(self, k: np.ndarray, x: np.ndarray) -> Any:
+        numbers = k[:, 0].astype(np.int32)
         stacks = isinstance(self.action_space, spaces.Box | spaces.Discrete)
-        return self._actions.to_env_stacked(k, x) if stacks else self._actions.to_env_batch(k, x)
+        return self._actions.to_env_stacked(numbers, x) if stacks else self._actions.to_env_batch(numbers, x)
 
-    def _to_rewards(self, rows: np.ndarray) -> np.ndarray:
-        return rows[:, self.layout.places["r"].start] / np.float32(self.reward_scale)
+    def _to_rewards(self, r: np.ndarray) -> np.ndarray:
+        return r[:, 0] / np.float32(self.reward_scale)
 
-    def _to_dones(self, rows: np.ndarray) -> np.ndarray:
-        return 1 - rows[:, self.layout.places["discount"].start]
+    def _to_dones(self, discount: np.ndarray) -> np.ndarray:
+        return (discount[:, 0] == 0).astype(np.float32)
 
     def _read_observations(self, name: str, given: Any) -> tuple[int | None, np.ndarray]:
         """Returns their number, None for one that is not in a batch, and them, float32 [n, D]."""
         transform = self._observations
         if isinstance(self.observation_space, spaces.Discrete):
-            given = _without_last_axis(given)
+            given = without_last_axis(given)
         try:
             batched = transform.is_batch(given)
             with np.errstate(over="ignore"):
@@ -287,57 +388,10 @@ class ReplayBuffer(TransitionRing):
         return given
 
     def _read_rewards(self, given: Any, n: int, single: bool) -> np.ndarray:
-        rewards = _read_array("reward", given, n, single)
+        rewards = read_array("reward", given, n, single)
         if rewards.dtype.kind not in "fiub":
-            raise ValueError(f"reward must be {_count(None if single else n)} number(s), got {given!r}")
-        scaled = _times(rewards, self.reward_scale)
+            raise ValueError(f"reward must be {count(None if single else n)} number(s), got {given!r}")
+        scaled = times(rewards, self.reward_scale)
         if not np.isfinite(scaled).all():
             raise ValueError(f"reward times reward_scale={self.reward_scale} must be finite as float32, got {given!r}")
         return scaled
-
-
-def _without_last_axis(given: Any) -> Any:
-    """Returns an array [n, 1], which Stable-Baselines3 makes of n single numbers, as [n]; all else as it is."""
-    return given[:, 0] if isinstance(given, np.ndarray) and given.shape[1:] == (1,) else given
-
-
-def _times(rewards: np.ndarray, scale: float) -> np.ndarray:
-    """Returns rewards times a scale, float32; infinite if it cannot hold them."""
-    with np.errstate(over="ignore", under="ignore"):
-        return (rewards.astype(np.float64) * scale).astype(np.float32)
-
-
-def _count(n: int | None) -> str:
-    return "one" if n is None else str(n)
-
-
-def _read_array(name: str, given: Any, n: int, single: bool) -> np.ndarray:
-    """Returns an array [n] of one entry for each transition."""
-    try:
-        values = np.asarray(given)
-    except ValueError:  # ragged
-        values = np.zeros((0, 0))
-    values = _without_last_axis(values[None] if single and values.shape == () else values)
-    if values.shape != (n,):
-        raise ValueError(
-            f"{name} must be of shape ({n},), one for each transition, got shape {values.shape}: {given!r}"
-        )
-    return values
-
-
-def _read_done(given: Any, n: int, single: bool) -> np.ndarray:
-    values = _read_array("done", given, n, single)
-    if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
-        raise TypeError(f"done must be {n} of True and False (or 1 and 0), got {given!r}")
-    return values.astype(bool)
-
-
-def _read_timeouts(given: Any, n: int, single: bool) -> np.ndarray:
-    infos = [given] if single and isinstance(given, Mapping) else given
-    if (
-        not isinstance(infos, list | tuple | np.ndarray)
-        or len(infos) != n
-        or not all(isinstance(info, Mapping) for info in infos)
-    ):
-        raise TypeError(f"infos must be a list of {n} dicts, one for each transition, got {given!r}")
-    return np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos])

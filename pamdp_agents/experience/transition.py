@@ -9,6 +9,9 @@ import tensorflow as tf
 
 from pamdp_agents.learning.flat import FlatLayout
 
+NEXT_MASK = "next_action_mask"
+"""Name of what is stored where discrete actions may be forbidden: which are allowed after the transition."""
+
 
 class Decision(NamedTuple):
     """What an agent decided in n environments; arrays, or tensors inside compiled functions.
@@ -34,7 +37,7 @@ class Transition(NamedTuple):
         r: Reward, float32 [n].
         s2: Next observation, float32 [n, D].
         discount: What is left of the value of `s2`, before γ, float32 [n]: 0 where the episode really ended, else 1
-            (truncated episodes bootstrap).
+            (truncated episodes bootstrap); of m steps γ^(m−1) times that.
         extras: What else the agent decided, float32 [n, …], by name.
     """
 
@@ -65,6 +68,11 @@ class TransitionLayout(FlatLayout):
             self.places[name].start if shape == () else self.places[name] for name, shape in self.shapes.items()
         ]
 
+    def with_observations(self, n_observations: int) -> TransitionLayout:
+        """Returns the layout that differs in the size of the observations only."""
+        extras = {name: self.shapes[name][0] for name in self.extras}
+        return TransitionLayout(n_observations, self.shapes["x"][0], extras)
+
     def pack(self, rows: Any, transitions: Transition) -> None:
         """Writes n transitions into rows, float32 [n, size]."""
         *parts, extras = transitions
@@ -72,6 +80,10 @@ class TransitionLayout(FlatLayout):
             parts += [extras[name] for name in self.extras]
         for columns, part in zip(self._columns, parts, strict=True):
             rows[:, columns] = part
+
+    def parts(self, rows: Any) -> dict[str, Any]:
+        """Returns the parts of rows [n, size] as files hold them: each with two axes, by name."""
+        return {name: rows[:, place] for name, place in self.places.items()}
 
     def unpack(self, rows: Any) -> Transition:
         """Takes rows [n, size] apart, arrays or tensors; of tensors, `k` becomes int32."""

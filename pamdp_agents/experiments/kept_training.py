@@ -88,7 +88,7 @@ class KeptTraining:
 
     def save_checkpoint(self) -> None:
         """Saves all that is needed to go on, in place of the last checkpoint: one file, whole or not at all."""
-        self.agent.save(self.folder / CHECKPOINT, include=self.agent.includable)
+        self.agent.save(self.folder / CHECKPOINT, include=self.agent.saved_apart)
 
     def read_evaluation(self) -> dict[str, Any] | None:
         """Returns the evaluation after training if it is that of the agent as it is, else None."""

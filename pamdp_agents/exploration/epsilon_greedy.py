@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,8 +12,9 @@ from pamdp_agents.checks import LARGEST_NUMBER
 from pamdp_agents.experience.transition import Decision
 from pamdp_agents.exploration.noise import NOISES, ParameterNoise
 
-Act: TypeAlias = Callable[[np.ndarray], Decision]
-"""The greedy decisions for scaled observations, float32 [n, D]."""
+Act: TypeAlias = Callable[[np.ndarray, np.ndarray | None], Decision]
+"""The greedy decisions for scaled observations, float32 [n, D], and which discrete actions are allowed, bool [n, K], or
+None: all."""
 
 
 class EpsilonGreedy:
@@ -21,14 +22,22 @@ class EpsilonGreedy:
 
     Args:
         mask: Which parameters belong to which discrete action, bool [K, P].
-        draw: Draws n random decisions, given a generator and n; their `x` is not used.
+        draw: Draws n random decisions, given a generator, n, and which discrete actions are allowed; their `x` is not
+            used.
+        of_parameters: Those of a decision's extras that say where its parameters are from: they stay where noise is
+            added to these, even if the discrete action is random.
 
     Attributes:
         noises: Noise of each environment: the first is the agent's, the others are copies of it.
     """
 
-    def __init__(self, mask: np.ndarray, draw: Callable[[np.random.Generator, int], Decision]) -> None:
-        self._mask, self._draw = mask, draw
+    def __init__(
+        self,
+        mask: np.ndarray,
+        draw: Callable[..., Decision],
+        of_parameters: Collection[str] = (),
+    ) -> None:
+        self._mask, self._draw, self._of_parameters = mask, draw, of_parameters
         self.noises: list[ParameterNoise] = []
         self._config: dict[str, Any] = {}  # the agent's noise's, of which the others are copies
 
@@ -52,6 +61,7 @@ class EpsilonGreedy:
         noise: ParameterNoise,
         progress_remaining: float,
         rng: np.random.Generator,
+        masks: np.ndarray | None = None,
     ) -> Decision:
         """Returns the decisions of a training step, ε-greedy and noisy, their parameters within [−1, 1].
 
@@ -62,14 +72,21 @@ class EpsilonGreedy:
             noise: The agent's.
             progress_remaining: How much of the training remains, from 1 to 0.
             rng: Draws what is random.
+            masks: Which discrete actions are allowed, bool [n, K]; None: all.
         """
         self.make_noises(noise, len(observations))
         for own in self.noises:
             own.progress_remaining = progress_remaining
-        return self._apply(act, observations, epsilon, self.noises, rng)
+        return self._apply(act, observations, epsilon, self.noises, rng, masks)
 
     def explore_apart(
-        self, act: Act, observations: np.ndarray, epsilon: float, noise: ParameterNoise, rng: np.random.Generator
+        self,
+        act: Act,
+        observations: np.ndarray,
+        epsilon: float,
+        noise: ParameterNoise,
+        rng: np.random.Generator,
+        masks: np.ndarray | None,
     ) -> Decision:
         """Returns decisions as `explore` does, without moving the training's noise."""
         noises = [noise] * len(observations)
@@ -77,7 +94,7 @@ class EpsilonGreedy:
             noises = [copy.deepcopy(noise) for _ in noises]
             for own in noises:
                 own.reset()
-        return self._apply(act, observations, epsilon, noises, rng)
+        return self._apply(act, observations, epsilon, noises, rng, masks)
 
     def end_episodes(self, ended_in: Iterable[int]) -> None:
         """Resets the noise of the environments in which an episode ended."""
@@ -126,19 +143,22 @@ class EpsilonGreedy:
         epsilon: float,
         noises: Sequence[ParameterNoise],
         rng: np.random.Generator,
+        masks: np.ndarray | None,
     ) -> Decision:
         random = rng.random(len(noises)) < epsilon
         n_random = int(np.count_nonzero(random))
         if n_random == len(noises) and all(noise.replaces for noise in noises):
-            k, _, extras = self._draw(rng, n_random)
+            k, _, extras = self._draw(rng, n_random, masks)
             x = np.empty((n_random, self._mask.shape[1]))
         else:
-            k, greedy_x, extras = act(observations)
+            k, greedy_x, extras = act(observations, masks)
             x = np.array(greedy_x, dtype=np.float64)
             if n_random:
-                drawn = self._draw(rng, n_random)
+                drawn = self._draw(rng, n_random, None if masks is None else masks[random])
                 k = _replaced(k, random, drawn.k)
-                extras = {name: _replaced(values, random, drawn.extras[name]) for name, values in extras.items()}
+                stay = () if noises[0].replaces else self._of_parameters
+                replaced = {n: _replaced(extras[n], random, drawn.extras[n]) for n in extras if n not in stay}
+                extras = {**extras, **replaced}
         for i, noise in enumerate(noises):
             if not noise.replaces:
                 x[i] += self._mask[k[i]] * noise.sample(rng, x.shape[1])

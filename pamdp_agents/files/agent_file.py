@@ -40,6 +40,7 @@ class AgentFile:
         objects: Settings that JSON cannot hold.
         replay_buffer: Its replay buffer, or None.
         widest_range: Observations whose bounds are further apart are not scaled; None: they all are.
+        masked: Whether its environments say which discrete actions are allowed.
     """
 
     agent: str
@@ -52,6 +53,7 @@ class AgentFile:
     objects: dict[str, Any] = field(default_factory=dict)
     replay_buffer: dict[str, np.ndarray] | None = None
     widest_range: float | None = None
+    masked: bool = False
 
     def write(self, path: str | os.PathLike | IO[bytes]) -> None:
         """Writes the file, whole or not at all.
@@ -71,6 +73,7 @@ class AgentFile:
             "action_space": space_to_json(self.action_space),
             "progress": self.progress,
             "widest_range": self.widest_range,
+            "masked": self.masked,
         }
         objects = pickle_objects(self.objects) if self.objects else None
         content = Archive(data, self.arrays, self.replay_buffer, objects).to_bytes()
@@ -109,6 +112,18 @@ def read_widest_range(archive: Archive) -> float | None:
             f"widest_range must be a number above 0 or null, got {widest_range!r}: the file is damaged"
         )
     return widest_range
+
+
+def read_masked(archive: Archive) -> bool:
+    """Returns whether the environments of a saved agent said which discrete actions are allowed.
+
+    Raises:
+        SavedFileError: It is neither true nor false.
+    """
+    masked = archive.data.get("masked", False)  # older files do not say
+    if not isinstance(masked, bool):
+        raise SavedFileError(f"masked must be true or false, got {masked!r}: the file is damaged")
+    return masked
 
 
 def read_objects(archive: Archive, path: Any, replaced: Mapping[str, Any], trust: bool) -> dict[str, Any]:

@@ -23,10 +23,14 @@ from pamdp_agents.files.archive import versions
 from pamdp_agents.files.export_formats import FORMATS, check_free
 from pamdp_agents.files.space_json import space_to_json
 from pamdp_agents.files.streams import with_suffix
-from pamdp_agents.spaces import ObservationTransform, ParameterizedActionSpace, nested
-from pamdp_agents.spaces.in_tensorflow import flatten, round_inward
+from pamdp_agents.spaces import IndependentActionSpace, ObservationTransform, ParameterizedActionSpace, nested
+from pamdp_agents.spaces.canonical_actions import CanonicalActions
+from pamdp_agents.spaces.in_tensorflow import compose_parts, flatten, output_name, round_inward
 
 FORMAT_VERSION = 1
+
+MASKS = "action_masks"
+"""Name of the input that says which discrete actions are allowed, bool [n, K], of an agent whose environments do so."""
 
 PRECISION = 1e-5  # how close to the agent's the exported parameters are, as a fraction of each one's range
 
@@ -38,21 +42,23 @@ class Exportable(Protocol):
         observation_space: Its observation space.
         action_space: Its action space.
         observation_transform: Flattens and scales observations.
-        parameterized_space: Converts canonical actions to the environment's.
+        canonical_actions: Converts canonical actions to the environment's.
         scale_observations: Whether observations are scaled.
+        masked: Whether its environments say which discrete actions are allowed.
     """
 
     observation_space: spaces.Space[Any]
     action_space: spaces.Space[Any]
     observation_transform: ObservationTransform
-    parameterized_space: ParameterizedActionSpace
+    canonical_actions: CanonicalActions
     scale_observations: bool | list[str]
+    masked: bool
 
     def flat_weights(self) -> dict[str, np.ndarray]:
         """Returns each network's weights, float32 [size]."""
 
-    def frozen_policy(self) -> Callable[[tf.Tensor], tuple[Any, Any, Any]]:
-        """Returns its decisions (k, x, extras) as a function of tensors [n, D], with the weights as constants."""
+    def frozen_policy(self) -> Callable[..., tuple[Any, Any, Any]]:
+        """Returns its decisions (k, x, extras) as a function of tensors: observations [n, D], masks [n, K] or None."""
 
 
 class Input(NamedTuple):
@@ -80,6 +86,8 @@ def export(agent: Exportable, path: str | os.PathLike, format: str) -> None:
     if working == np.float32:
         _check_float32(agent)
     specs = [tf.TensorSpec((None, *(each.leaf.shape or ())), each.dtype, each.name) for each in inputs]
+    if agent.masked:
+        specs.append(tf.TensorSpec((None, sum(agent.canonical_actions.options)), tf.bool, MASKS))
     module = tf.Module()
     module.policy = tf.function(_policy(agent, inputs, working), input_signature=specs, autograph=False)
     # Bounds may be infinite, for which JSON has no number: null.
@@ -106,7 +114,7 @@ def _inputs(space: spaces.Space[Any], working: np.dtype) -> list[Input]:
 
 def _policy(agent: Exportable, inputs: list[Input], working: np.dtype) -> Callable[..., dict[str, tf.Tensor]]:
     """Returns the function from n observations, a tensor for each leaf, to n actions."""
-    observations, actions, decide = agent.observation_transform, agent.parameterized_space, agent.frozen_policy()
+    observations, decide = agent.observation_transform, agent.frozen_policy()
     # Scaled = (observation − low) · factor + offset: the difference is exact for float32 near its bounds, where the
     # product with the factor first would lose a narrow range far from 0.
     half = np.where(observations.scaled, observations.high - observations.low, 2) / 2
@@ -114,6 +122,26 @@ def _policy(agent: Exportable, inputs: list[Input], working: np.dtype) -> Callab
     factor = np.divide(1, half, out=np.zeros_like(half), where=half > 0).astype(working)
     offset = np.where(observations.scaled & (half > 0), -1, 0).astype(working)
 
+    compose = _compose(agent, working)
+
+    def policy(*given: tf.Tensor) -> dict[str, tf.Tensor]:
+        leaves, masks = (given[:-1], given[-1]) if agent.masked else (given, None)
+        columns = [tf.cast(flatten(each.leaf, value), working) for each, value in zip(inputs, leaves, strict=True)]
+        observation = (tf.concat(columns, 1) - low) * factor + offset
+        k, x, _ = decide(tf.cast(observation, tf.float32), masks)
+        return compose(k, x)
+
+    return policy
+
+
+def _compose(agent: Exportable, working: np.dtype) -> Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]:
+    """Returns the function from n canonical actions to what the exported policy returns."""
+    actions = agent.canonical_actions
+    if isinstance(actions, IndependentActionSpace):
+        parts = actions  # whose type holds within the function
+        return lambda k, x: compose_parts(parts, k, x, working)
+    assert isinstance(actions, ParameterizedActionSpace)
+    first, n_parameters = actions.start, actions.parameter_size
     boxes = [box for _, box in _boxes(agent.action_space)]
     integer = np.concatenate([np.zeros(0, bool), *(np.full(math.prod(b.shape), b.dtype.kind != "f") for b in boxes)])
     # float32, or float64 where the environment has it and the format can.
@@ -121,18 +149,15 @@ def _policy(agent: Exportable, inputs: list[Input], working: np.dtype) -> Callab
     lowest, highest = round_inward(actions.low, actions.high, parameter_dtype)
     reach, start = ((actions.high - actions.low) / 2).astype(working), actions.low.astype(working)
 
-    def policy(*leaves: tf.Tensor) -> dict[str, tf.Tensor]:
-        columns = [tf.cast(flatten(each.leaf, value), working) for each, value in zip(inputs, leaves, strict=True)]
-        observation = (tf.concat(columns, 1) - low) * factor + offset
-        k, x, _ = decide(tf.cast(observation, tf.float32))
-        outputs = {"action": k + actions.start}
-        if actions.parameter_size:  # TFLite has no tensors of size 0
+    def compose(k: tf.Tensor, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs = {"action": k + first}
+        if n_parameters:  # TFLite has no tensors of size 0
             values = (tf.cast(x, working) + 1) * reach + start
             values = tf.where(integer, tf.round(values), values) if integer.any() else values
             outputs["parameters"] = tf.clip_by_value(tf.cast(values, parameter_dtype), lowest, highest)
         return outputs
 
-    return policy
+    return compose
 
 
 def _boxes(action_space: spaces.Space[Any]) -> list[tuple[str, spaces.Box]]:
@@ -172,10 +197,6 @@ def _whose(actions: ParameterizedActionSpace, k: int) -> dict[str, Any]:
 
 def _describe(agent: Exportable, inputs: list[Input]) -> dict[str, Any]:
     """What a reader needs to call the function and to take its outputs apart, as JSON can hold it."""
-    actions, boxes, stop = agent.parameterized_space, [], 0
-    for path, box in _boxes(agent.action_space):
-        start, stop = stop, stop + math.prod(box.shape)
-        boxes.append({"path": path, "parameters": [start, stop], "shape": list(box.shape), "dtype": str(box.dtype)})
     return {
         "format_version": FORMAT_VERSION,
         "versions": versions(),
@@ -184,10 +205,36 @@ def _describe(agent: Exportable, inputs: list[Input]) -> dict[str, Any]:
             {"name": each.name, "path": each.path, "shape": list(each.leaf.shape or ()), "dtype": str(each.dtype)}
             for each in inputs
         ],
+        "action_masks": MASKS if agent.masked else None,
+        **_describe_actions(agent.canonical_actions),
+        "observation_space": space_to_json(agent.observation_space),
+        "action_space": space_to_json(agent.action_space),
+    }
+
+
+def _describe_actions(actions: CanonicalActions) -> dict[str, Any]:
+    """What a reader needs to take the outputs apart."""
+    if isinstance(actions, IndependentActionSpace):
+        parts = [(part, part.space) for part in actions.parts if math.prod(part.space.shape or ())]
+        return {
+            "outputs": [
+                {
+                    "name": output_name(part),
+                    "path": part.path,
+                    "shape": list(leaf.shape or ()),
+                    "dtype": str(leaf.dtype),
+                }
+                for part, leaf in parts
+            ]
+        }
+    assert isinstance(actions, ParameterizedActionSpace)
+    boxes, stop = [], 0
+    for path, box in _boxes(actions.space):
+        start, stop = stop, stop + math.prod(box.shape)
+        boxes.append({"path": path, "parameters": [start, stop], "shape": list(box.shape), "dtype": str(box.dtype)})
+    return {
         "actions": [{"action": actions.start + k} | _whose(actions, k) for k in range(actions.n)],
         "boxes": boxes,
         "low": actions.low.tolist(),
         "high": actions.high.tolist(),
-        "observation_space": space_to_json(agent.observation_space),
-        "action_space": space_to_json(agent.action_space),
     }

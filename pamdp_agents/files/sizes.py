@@ -54,7 +54,11 @@ def check_space_sizes(archive: Archive, policy: str, policy_kwargs: Mapping[str,
 
 
 def check_network_sizes(
-    archive: Archive, policy: str, policy_kwargs: Mapping[str, Any], observation_space: gym.Space
+    archive: Archive,
+    policy: str,
+    policy_kwargs: Mapping[str, Any],
+    observation_space: gym.Space,
+    numbers: Mapping[str, int],
 ) -> None:
     """Compares the sizes of the networks that an agent's settings ask for with the weights in its file.
 
@@ -63,6 +67,7 @@ def check_network_sizes(
         policy: Name of the policy, from the file or from the caller.
         policy_kwargs: Arguments of the networks, likewise; they have been checked, but for their sizes.
         observation_space: The observation space.
+        numbers: How many actors (`"pi"`) and critics (`"qf"`) there are.
 
     Raises:
         SavedFileError: They ask for more.
@@ -74,8 +79,10 @@ def check_network_sizes(
     if isinstance(extractor, Mapping) and count_classes(extractor) > arrays // 2 + MOST_CLASSES:
         raise _too_large(f"a features extractor of {count_classes(extractor)} parts", weights)
     given = policy_kwargs.get("net_arch") or []
-    archs = list(given.values()) if isinstance(given, Mapping) else [given]
-    for arch in archs:
+    archs = given if isinstance(given, Mapping) else dict.fromkeys(numbers, given)
+    if sum(numbers.values()) > arrays:  # of a network without weights there is a count of updates
+        raise _too_large(f"{sum(numbers.values())} networks", weights)
+    for arch in archs.values():
         if len(arch) > arrays + MOST_LAYERS:
             raise _too_large(f"{len(arch)} layers", weights)
     arguments = policy_kwargs.get("features_extractor_kwargs"), policy_kwargs.get("normalize_images", True)
@@ -87,15 +94,15 @@ def check_network_sizes(
     measured = measure(lambda: features.make(extractor, policy, observations, *arguments)())
     n_features = observations.size
     if measured is not None:
-        if measured.weights > weights:
-            raise _too_large(f"a features extractor of {measured.weights} weights", weights)
+        if measured.weights * max(numbers.values()) > weights:
+            raise _too_large(f"features extractors of {measured.weights} weights", weights)
         if measured.numbers > max(COMPUTED_PER_WEIGHT * weights, MOST_COMPUTED):
             raise _too_large(f"a features extractor that computes {measured.numbers} numbers", weights)
         n_features = measured.features
-    for arch in archs:
+    for kind, arch in archs.items():
         size = sum(arch) + sum(before * after for before, after in itertools.pairwise([n_features, *arch]))
-        if size > weights:
-            raise _too_large(f"layers of {size} weights", weights)
+        if size * numbers[kind] > weights:
+            raise _too_large(f"{numbers[kind]} times layers of {size} weights", weights)
 
 
 def _too_large(what: str, weights: int) -> SavedFileError:

@@ -43,7 +43,7 @@ class JointLearner:
         self._learners, self._pool, self._placed = dict(enumerate(learners)), pool, compiler.placed
         self._views: list[Any] = [learner.state for learner in learners]
         self._states: tf.Tensor = None
-        self._pending: Future[tf.Tensor] | None = None
+        self._pending: Future[Sequence[tf.Tensor]] | None = None
         self._rule = rule
         self._compiled = compiler.compile_jointly(len(learners), shape, rule)
         for learner in learners:
@@ -65,7 +65,7 @@ class JointLearner:
         self._pending = self._pool.submit(self._run)
         time.sleep(1e-5)  # lets the other thread begin now
 
-    def finish(self) -> Iterator[tuple[int, np.ndarray, str]]:
+    def finish(self) -> Iterator[tuple[int, np.ndarray, np.ndarray | None, str]]:
         """Waits for the updates, if any were started, and gives the learners their new states, one after the other.
 
         Those that were given another state meanwhile keep it, and have made no updates; nor have those whose new state
@@ -73,11 +73,12 @@ class JointLearner:
 
         Yields:
             The number of a learner that was not given another state, the metrics' means over its updates, float32
-            [len(metrics)], and what is not finite; empty if it has its new state.
+            [len(metrics)], the priorities, float32 [updates, batch size], if its rule gives them, and what is not
+            finite; empty if it has its new state.
         """
         if self._pending is None:
             return
-        metrics = np.asarray(memoryview(self._pending.result()))
+        metrics, *priorities = (np.asarray(memoryview(each)) for each in self._pending.result())
         self._pending = None
         states = np.asarray(memoryview(self._states))
         for i, learner in self._learners.items():
@@ -85,7 +86,7 @@ class JointLearner:
                 wrong = learner.find_divergence(states[i], metrics[i], self._rule)
                 if not wrong:
                     learner.state = self._views[i] = states[i]
-                yield i, metrics[i], wrong
+                yield i, metrics[i], priorities[0][i] if priorities else None, wrong
 
     def leave(self, i: int) -> None:
         """Gives a learner a state of its own again; what is computed in its place from now on is nobody's."""
@@ -99,7 +100,7 @@ class JointLearner:
         for i in list(self._learners):
             self.leave(i)
 
-    def _run(self) -> tf.Tensor:
+    def _run(self) -> Sequence[tf.Tensor]:
         with self._placed():
-            self._states, metrics, *_ = self._compiled(self._states)
-        return metrics
+            self._states, *others = self._compiled(self._states)
+        return others

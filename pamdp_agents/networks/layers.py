@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from pamdp_agents.checks import check_integer
@@ -26,22 +27,79 @@ def check_net_arch(net_arch: Any) -> list[int]:
         raise ValueError(f"net_arch must be a list of positive numbers of units, got {net_arch!r}") from error
 
 
-def hidden_layers(net_arch: Sequence[int], activation: Callable) -> list[keras.layers.Dense]:
+def hidden_layers(net_arch: Sequence[int], activation: Callable, layer_norm: bool = False) -> list[keras.layers.Dense]:
     """Returns the hidden layers, one for each number of units."""
     return [
-        HiddenLayer(units, activation, kernel_initializer="he_normal", name=f"hidden_{i}")
+        HiddenLayer(units, activation, layer_norm, kernel_initializer="he_normal", name=f"hidden_{i}")
         for i, units in enumerate(check_net_arch(net_arch))
     ]
 
 
 class HiddenLayer(keras.layers.Dense):
-    """A Dense layer that takes inputs of size 0, too."""
+    """A Dense layer that takes inputs of size 0, too, and may normalise what it gives its activation.
+
+    Args:
+        units: Number of outputs.
+        activation: Activation.
+        layer_norm: Normalise before the activation, see `normalized`.
+        **kwargs: As for Keras's Dense.
+    """
+
+    def __init__(self, units: int, activation: Callable, layer_norm: bool = False, **kwargs: Any):
+        super().__init__(units, activation, **kwargs)
+        self.layer_norm = layer_norm
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates the weights: kernel [inputs, units] and bias, and the norm's gamma and beta [units]."""
+        super().build(input_shape)
+        if self.layer_norm:
+            self.gamma, self.beta = norm_weights(self, (self.units,))
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Maps [n, inputs] to [n, units]."""
-        if inputs.shape[-1]:
+        if inputs.shape[-1] and not self.layer_norm:
             return super().call(inputs)
-        return self.activation(affine(inputs, tf.convert_to_tensor(self.kernel), self.bias))
+        return self.finish(affine(inputs, tf.convert_to_tensor(self.kernel), self.bias))
+
+    def finish(self, h: tf.Tensor) -> tf.Tensor:
+        """Does what follows on the products and the bias: the norm, if there is one, and the activation."""
+        return self.activation(normalized(h, self.gamma, self.beta) if self.layer_norm else h)
+
+
+NORM_EPSILON = 1e-5
+"""What is added to the variance, as in PyTorch's LayerNorm and in the paper's authors' code."""
+
+
+def norm_weights(layer: keras.layers.Layer, shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """Adds a layer's weights of `normalized`: gamma, 1 at first, and beta, 0 at first."""
+    gamma = layer.add_weight(shape=shape, initializer="ones", name="gamma")
+    return gamma, layer.add_weight(shape=shape, initializer="zeros", name="beta")
+
+
+def normalized(h: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
+    """Returns h [..., units] with mean 0 and variance 1 over the units, times gamma, plus beta.
+
+    References:
+        Ba, Kiros & Hinton 2016, "Layer Normalization" (arXiv 1607.06450).
+    """
+    h -= tf.reduce_mean(h, -1, keepdims=True)
+    return h * tf.math.rsqrt(tf.reduce_mean(tf.square(h), -1, keepdims=True) + NORM_EPSILON) * gamma + beta
+
+
+def normalized_in_numpy(h: Array, gamma: Array, beta: Array) -> Array:
+    """Returns the same in NumPy, in place."""
+    h -= h.mean(-1, keepdims=True)
+    h *= gamma / np.sqrt(np.square(h).mean(-1, keepdims=True) + np.float32(NORM_EPSILON))
+    h += beta
+    return h
+
+
+def hidden_in_numpy(h: Array, weights: Sequence[Array], activation: Callable, layer_norm: bool) -> Array:
+    """Returns what hidden layers make of h in NumPy, given their weights one layer after the other."""
+    for i in range(0, len(weights), 4 if layer_norm else 2):
+        h = dense(h, weights[i], weights[i + 1])
+        h = activation(normalized_in_numpy(h, weights[i + 2], weights[i + 3]) if layer_norm else h)
+    return h
 
 
 def affine(h: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
@@ -61,7 +119,12 @@ class OutputLayer(keras.layers.Dense):
         """Maps [n, inputs] to [n, units]."""
         if self.units > NARROW:
             return super().call(inputs)
-        return _narrow_product(inputs, tf.convert_to_tensor(self.kernel)) + self.bias
+        return narrow_affine(inputs, tf.convert_to_tensor(self.kernel), self.bias)
+
+
+def narrow_affine(h: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """Returns h @ kernel + bias, with gradients column by column if there are few columns."""
+    return (_narrow_product(h, kernel) if kernel.shape[1] <= NARROW else h @ kernel) + bias
 
 
 @tf.custom_gradient

@@ -12,7 +12,7 @@ import tensorflow as tf
 from pamdp_agents.networks.activations import Array, get_activation
 from pamdp_agents.networks.features import FeaturesExtractor
 from pamdp_agents.networks.initializers import Initializer, get_initializer
-from pamdp_agents.networks.layers import OutputLayer, affine, dense, hidden_layers
+from pamdp_agents.networks.layers import OutputLayer, affine, dense, hidden_in_numpy, hidden_layers
 from pamdp_agents.networks.models import NumPyModel
 
 
@@ -31,6 +31,8 @@ class ParameterActor(NumPyModel):
         squash: End in tanh. The passthrough then goes through the inverse of tanh, so the initial parameters are the
             same with and without.
         features_extractor: What the Dense layers get in place of the observation; the passthrough still gets that.
+        layer_norm: Normalise in the hidden layers.
+        bias_initializer: Initialiser of the output layer's bias.
     """
 
     def __init__(
@@ -43,15 +45,22 @@ class ParameterActor(NumPyModel):
         passthrough: dict[str, Any] | None = None,
         squash: bool = False,
         features_extractor: FeaturesExtractor | None = None,
+        layer_norm: bool = False,
+        bias_initializer: Initializer = "zeros",
     ):
         activation = get_activation(activation_fn)
         super().__init__("actor", activation, features_extractor if n_parameters else None)
-        self.n_parameters, self.squash = n_parameters, squash
+        self.n_parameters, self.squash, self.layer_norm = n_parameters, squash, layer_norm
         self.passthrough = read_passthrough(passthrough, n_observations, n_parameters)
         if n_parameters:
             output_initializer = output_initializer or keras.initializers.RandomNormal(stddev=1e-4)
-            self.hidden = hidden_layers(net_arch, activation)
-            self.out = OutputLayer(n_parameters, kernel_initializer=get_initializer(output_initializer), name="output")
+            self.hidden = hidden_layers(net_arch, activation, layer_norm)
+            self.out = OutputLayer(
+                n_parameters,
+                kernel_initializer=get_initializer(output_initializer),
+                bias_initializer=get_initializer(bias_initializer),
+                name="output",
+            )
             width = n_observations if features_extractor is None else features_extractor.n_features
             # Not left to the first call, where Keras keeps weights for later, also those that failed, in any model.
             for layer in (*self.hidden, self.out):
@@ -76,9 +85,7 @@ class ParameterActor(NumPyModel):
         """Returns the same in NumPy, for the given weights (in the order of `trainable_variables`)."""
         if not self.n_parameters:
             return observation[:, :0]
-        h, activation = observation, self._require_numpy()
-        for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
-            h = activation(dense(h, kernel, bias))
+        h = hidden_in_numpy(observation, weights[:-2], self._require_numpy(), self.layer_norm)
         output = dense(h, *weights[-2:])
         if self.passthrough is not None:
             initial = dense(observation, *self.passthrough)

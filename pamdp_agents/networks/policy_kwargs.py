@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import keras
 
-from pamdp_agents.checks import check_bool, check_mapping, drop_neutral
+from pamdp_agents.checks import check_bool, check_mapping, check_range, drop_neutral
 from pamdp_agents.learning.optimizers import Adam
 from pamdp_agents.networks import keras_configs
 from pamdp_agents.networks.activations import keras_name
@@ -16,7 +17,7 @@ from pamdp_agents.networks.layers import check_net_arch
 
 NEUTRAL: dict[str, tuple[Any, str]] = {
     "share_features_extractor": (False, "the actor and the critic have a features extractor each"),
-    "n_critics": (1, "these agents have one critic"),
+    "n_critics": (1, "it is an argument of the agent's own, if it can have several"),
     "features_extractor_class": (
         None,
         'give a Keras model instead of a class: policy_kwargs={"features_extractor": model}, such as '
@@ -25,19 +26,36 @@ NEUTRAL: dict[str, tuple[Any, str]] = {
 }
 """Arguments of Stable-Baselines3's policies that can be nothing else here, and what to do instead of anything else."""
 
+ON_POLICY_NEUTRAL: dict[str, tuple[Any, str]] = {
+    "share_features_extractor": (True, "the policy and the value share the features extractor"),
+    "squash_output": (False, "numbers outside of their bounds are clipped"),
+    "full_std": (True, "there is no state-dependent exploration"),
+    "use_expln": (False, "there is no state-dependent exploration"),
+    "features_extractor_class": NEUTRAL["features_extractor_class"],
+}
+"""The same of Stable-Baselines3's on-policy policies."""
 
-def read_policy_kwargs(policy_kwargs: Any) -> dict[str, Any]:
+
+def read_policy_kwargs(
+    policy_kwargs: Any, critic: str = "qf", neutral: Mapping[str, tuple[Any, str]] = NEUTRAL
+) -> dict[str, Any]:
     """Returns `policy_kwargs` with their numbers and lists as Python's own; without those that say nothing.
+
+    Args:
+        policy_kwargs: What was given.
+        critic: What the network beside the policy's `"pi"` is called in `net_arch`.
+        neutral: Arguments that can be nothing else.
 
     Raises:
         TypeError: They are no dict, or one of them is of another class.
         ValueError: One cannot be honoured, or is out of its range.
     """
     given = check_mapping("policy_kwargs", {} if policy_kwargs is None else policy_kwargs)
-    given = drop_neutral(given, NEUTRAL, "policy_kwargs")
-    readers = {
-        "net_arch": _read_net_arch,
-        "normalize_images": lambda value: check_bool("normalize_images", value),
+    given = drop_neutral(given, neutral, "policy_kwargs")
+    readers: dict[str, Callable[[Any], Any]] = {
+        "net_arch": lambda value: _read_net_arch(value, critic),
+        "log_std_init": lambda value: float(check_range("log_std_init", value)),
+        **{name: partial(check_bool, name) for name in ("normalize_images", "layer_norm", "dueling", "ortho_init")},
         "optimizer_class": _read_optimizer_class,
         "optimizer_kwargs": lambda value: Adam.read(value)._asdict(),
         "features_extractor_kwargs": lambda value: check_mapping("features_extractor_kwargs", value),
@@ -50,12 +68,12 @@ def read_policy_kwargs(policy_kwargs: Any) -> dict[str, Any]:
     return given
 
 
-def _read_net_arch(net_arch: Any) -> list[int] | dict[str, list[int]]:
+def _read_net_arch(net_arch: Any, critic: str) -> list[int] | dict[str, list[int]]:
     if not isinstance(net_arch, Mapping):
         return check_net_arch(net_arch)
-    if net_arch.keys() != {"pi", "qf"}:
-        raise ValueError(f'net_arch must be a list or {{"pi": [...], "qf": [...]}}, got {net_arch!r}')
-    return {name: check_net_arch(net_arch[name]) for name in ("pi", "qf")}
+    if net_arch.keys() != {"pi", critic}:
+        raise ValueError(f'net_arch must be a list or {{"pi": [...], "{critic}": [...]}}, got {net_arch!r}')
+    return {name: check_net_arch(net_arch[name]) for name in ("pi", critic)}
 
 
 def _read_optimizer_class(optimizer: Any) -> str:

@@ -19,7 +19,7 @@ from pamdp_agents.networks import layers
 from pamdp_agents.networks.activations import Array, get_activation
 from pamdp_agents.networks.features import FeaturesExtractor
 from pamdp_agents.networks.initializers import UNIFORM_FAN_IN, Initializer, get_initializer
-from pamdp_agents.networks.layers import check_net_arch, dense
+from pamdp_agents.networks.layers import check_net_arch, dense, norm_weights, normalized, normalized_in_numpy
 from pamdp_agents.networks.models import NumPyModel
 from pamdp_agents.networks.owners import Owners
 from pamdp_agents.networks.q_networks import values_of
@@ -37,6 +37,7 @@ class PerActionDense(keras.layers.Layer):
         activation: Activation, or None.
         kernel_initializer: Initialiser of the kernels. One with a seed starts kernels of the same shape alike.
         name: The layer's name.
+        layer_norm: Normalise before the activation, with a gamma and a beta for each action.
 
     Attributes:
         kernel: float32 [K, max n_inputs, units].
@@ -50,6 +51,7 @@ class PerActionDense(keras.layers.Layer):
         activation: str | Callable | None,
         kernel_initializer: Initializer,
         name: str,
+        layer_norm: bool = False,
     ):
         super().__init__(name=name)
         self.units, self.activation = units, keras.activations.get(activation)
@@ -61,11 +63,18 @@ class PerActionDense(keras.layers.Layer):
 
         self.kernel = self.add_weight(shape=(len(n_inputs), most, units), initializer=initial, name="kernel")
         self.bias = self.add_weight(shape=(len(n_inputs), units), initializer="zeros", name="bias")
+        self.layer_norm = layer_norm
+        if layer_norm:
+            self.gamma, self.beta = norm_weights(self, (len(n_inputs), units))
         self.built = True
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Maps each action's inputs [K, n, max n_inputs] to [K, n, units]."""
-        return self.activation(tf.matmul(inputs, self.kernel) + self.bias[:, None])
+        return self.finish(tf.matmul(inputs, self.kernel) + self.bias[:, None])
+
+    def finish(self, h: tf.Tensor) -> tf.Tensor:
+        """Does what follows on the products and the bias: the norm, if there is one, and the activation."""
+        return self.activation(normalized(h, self.gamma[:, None], self.beta[:, None]) if self.layer_norm else h)
 
 
 def _renewed(initializer: Any) -> Any:
@@ -86,6 +95,7 @@ class SplitQ(NumPyModel):
         activation_fn: Activation of the hidden layers.
         output_initializer: Initialiser of the output layers' kernels, [units, 1] each; default uniform ±1/√fan_in.
         features_extractor: What the networks get in place of the observation.
+        layer_norm: Normalise in the hidden layers.
 
     References:
         Bester, James & Konidaris 2019, "Multi-Pass Q-Networks for Deep Reinforcement Learning with Parameterised
@@ -100,10 +110,11 @@ class SplitQ(NumPyModel):
         activation_fn: str | Callable = "relu",
         output_initializer: Initializer | None = None,
         features_extractor: FeaturesExtractor | None = None,
+        layer_norm: bool = False,
     ):
         activation = get_activation(activation_fn)
         super().__init__("q", activation, features_extractor)
-        net_arch = check_net_arch(net_arch)
+        net_arch, self.layer_norm = check_net_arch(net_arch), layer_norm
         self.n_features = n_observations if features_extractor is None else features_extractor.n_features
         self.owners = Owners(parameter_mask)
         n_inputs = [
@@ -111,7 +122,7 @@ class SplitQ(NumPyModel):
             *([units] * self.owners.n_actions for units in net_arch),
         ]
         self.hidden = [
-            PerActionDense(inputs, units, activation, "he_normal", name=f"hidden_{i}")
+            PerActionDense(inputs, units, activation, "he_normal", f"hidden_{i}", layer_norm)
             for i, (inputs, units) in enumerate(zip(n_inputs[:-1], net_arch, strict=True))
         ]
         self.out = PerActionDense(n_inputs[-1], 1, None, output_initializer or UNIFORM_FAN_IN, name="output")
@@ -128,7 +139,7 @@ class SplitQ(NumPyModel):
             own_x = owners.per_action(tf.transpose(x))
             product = _few_product if owners.largest <= layers.NARROW else _product
             h = tf.matmul(features, kernel) + first.bias[:, None] + product(own_x, own_kernel)
-            h = first.activation(h)
+            h = first.finish(h)
         else:
             h = first(features)
         for layer in others:
@@ -146,8 +157,11 @@ class SplitQ(NumPyModel):
         else:
             for k, (end, size) in enumerate(zip(itertools.accumulate(owners.sizes), owners.sizes, strict=True)):
                 h[k, :, n : n + size] = x[:, end - size : end]
-        for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
-            h = activation(dense(h, kernel, bias[:, None]))
+        for i in range(0, len(weights) - 2, 4 if self.layer_norm else 2):
+            h = dense(h, weights[i], weights[i + 1][:, None])
+            if self.layer_norm:
+                h = normalized_in_numpy(h, weights[i + 2][:, None], weights[i + 3][:, None])
+            h = activation(h)
         return dense(h, weights[-2], weights[-1][:, None])[:, :, 0].T
 
 

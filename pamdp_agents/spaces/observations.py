@@ -120,6 +120,19 @@ class ObservationTransform:
         self.factor[self.scaled] = inverse(half)
         self.summand[self.scaled] = -middle * self.factor[self.scaled]
 
+    def image_places(self) -> list[slice]:
+        """Returns where images lie among the components: every Box of uint8 of two axes or more, scaled all alike."""
+        return [
+            place
+            for (_, leaf), place in zip(self._leaves, self.places.values(), strict=True)
+            if isinstance(leaf, spaces.Box)
+            and leaf.dtype == np.uint8
+            and len(leaf.shape) >= 2
+            and place.stop > place.start
+            and self.factor[place].min() == self.factor[place].max() > 0
+            and self.summand[place].min() == self.summand[place].max()
+        ]
+
     def __call__(self, observation: Any) -> NDArray[np.float32]:
         """Returns one observation as float32 [D].
 

@@ -49,6 +49,7 @@ class ParameterizedActionSpace:
     Attributes:
         space: The environment's action space.
         n: K, the number of discrete actions.
+        options: (K,): how many options the one discrete choice has.
         start: The environment's number of discrete action 0, the start of its Discrete.
         parameter_sizes: m_k for each k.
         parameter_size: P; the sum of `parameter_sizes` if no parameter is shared.
@@ -73,6 +74,7 @@ class ParameterizedActionSpace:
         self.space = space
         discrete, discrete_path, components = read_layout(space)
         self.n = len(components) if discrete is None else int(discrete.n)
+        self.options: tuple[int, ...] = (self.n,)
         self.start = 0 if discrete is None else int(discrete.start)
         integer = np.int64 if discrete is None else discrete.dtype.type
         self._choices = {k: integer(self.start + k) for k in range(self.n)}

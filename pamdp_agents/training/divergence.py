@@ -27,5 +27,5 @@ def diverged(agent: Trainee, wrong: str) -> DivergedError:
         f"{f'update {first}' if first == last else f'updates {first} to {last}'}, at step "
         f"{agent.progress.num_timesteps}, gave numbers that are not finite: {wrong}. Training has diverged and "
         f"stopped; the agent is as it was before, and can be saved. Look at the learning rates, {rates}, and at how "
-        "large the rewards are, times reward_scale"
+        f"large the rewards are{', times reward_scale' if hasattr(agent, 'reward_scale') else ''}"
     )

@@ -16,7 +16,7 @@ class Training:
     Args:
         trainee: The agent.
         callback: Its callbacks, as one.
-        log_interval: Episodes between two log dumps; None: no logs.
+        log_interval: Episodes, or rounds if the agent counts them, between two log dumps; None: no logs.
         given: What callbacks find in their `locals` from the start: what `learn` was given.
     """
 
@@ -24,7 +24,8 @@ class Training:
         self, trainee: Trainee, callback: BaseCallback, log_interval: int | None, given: Mapping[str, Any]
     ) -> None:
         self._trainee, self._callback, self._progress = trainee, callback, trainee.progress
-        self._log_interval = log_interval
+        self._log_episodes = None if trainee.logs_rounds else log_interval
+        self._log_rounds = log_interval if trainee.logs_rounds else None
         self._locals = dict(given)
 
     def rounds(self) -> Generator[int, None, None]:
@@ -32,17 +33,18 @@ class Training:
 
         Those after the steps of one environment come before its next step. Those of several environments come when the
         next step is under way, for it may be so in other processes; and in this order in any case, so that it makes no
-        difference to the numbers where environments run.
+        difference to the numbers where environments run. An agent that learns from what its present policy does
+        (`decides_ahead` is false) makes them before the next step in any case.
 
         What is due, and how far a round has come, is kept in the agent's progress, so that what was interrupted, or
         saved by a callback, goes on as if it had not been.
         """
-        trainee, callback, progress = self._trainee, self._callback, self._trainee.progress
+        trainee, callback, progress, rounds = self._trainee, self._callback, self._trainee.progress, 0
         trainee.start_training()
         callback.on_training_start(self._locals, globals())
         try:
             while progress.num_timesteps < progress.total_timesteps:
-                if progress.due is not None and trainee.environments.num_envs == 1:
+                if progress.due is not None and not self._decides_ahead():
                     yield from self._make_due()
                 progress.begin_round()
                 number, unit = trainee.round
@@ -50,6 +52,7 @@ class Training:
                 while (progress.round_steps if unit == "step" else progress.round_episodes) < number:
                     if trainee.environments.observations is None:  # a callback gave others: set_env
                         self._change_environments()
+                        progress.begin_round()  # if the one under way was forgotten
                     decision = trainee.decide()
                     trainee.environments.start_step(decision.k, decision.x)
                     if progress.due is not None:
@@ -58,8 +61,11 @@ class Training:
                         return
                 callback.on_rollout_end()
                 progress.due = trainee.count_updates_due(progress.end_round())
+                rounds += 1
+                if self._log_rounds is not None and rounds % self._log_rounds == 0:
+                    trainee.dump_logs(rounds)
             if progress.due is not None:
-                if trainee.environments.num_envs > 1:
+                if self._decides_ahead():
                     trainee.decide_ahead()  # as if the next step were under way
                 yield from self._make_due()
         except StopIteration as error:  # which a generator must not let through
@@ -68,6 +74,10 @@ class Training:
             ) from error
         finally:
             callback.on_training_end()
+
+    def _decides_ahead(self) -> bool:
+        """Whether the next step is decided before the updates that are due."""
+        return self._trainee.decides_ahead and self._trainee.environments.num_envs > 1
 
     def _make_due(self) -> Iterator[int]:
         """Yields the number of updates that are due; when it goes on they have been made, or cannot be any more."""
@@ -90,7 +100,7 @@ class Training:
         progress.count_steps(trainee.observe(decision, step))
         progress.round_steps += 1
         progress.round_episodes += len(step.ended_in)
-        log = progress.end_episodes(step, self._log_interval)
+        log = progress.end_episodes(step, self._log_episodes)
         new_obs = environments.reset_ended(progress.num_timesteps)
         self._callback.update_locals(
             {

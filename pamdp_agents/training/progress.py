@@ -82,9 +82,14 @@ class Progress:
         steps, self.round_timesteps = self.round_timesteps, None
         return steps
 
-    def count_updates(self, updates: int) -> None:
-        """Counts updates made, which are no longer due."""
-        self.n_updates += updates
+    def count_updates(self, updates: int, made: int | None = None) -> None:
+        """Counts updates that are no longer due.
+
+        Args:
+            updates: Their number.
+            made: How many of them were made; None: all.
+        """
+        self.n_updates += updates if made is None else made
         self.due = max((self.due or 0) - updates, 0) or None
 
     def count_steps(self, steps: int) -> None:

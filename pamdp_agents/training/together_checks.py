@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import cloudpickle
 import numpy as np
 
 from pamdp_agents.files.space_json import space_to_json
-from pamdp_agents.training.trainee import Trainee
+from pamdp_agents.training.trainee import CompiledTrainee, Trainee
 
 # A noise of the user's own class is compared with its state, which is not the same in two agents.
 OWN_SETTINGS = {"seed", "action_noise", "tensorboard_log", "verbose", "stats_window_size"}
@@ -51,6 +51,13 @@ def check_together(agents: Sequence[Trainee]) -> None:
         raise ValueError(
             "agents trained together must make the same number of updates in a round, but gradient_steps=-1 makes "
             f"{updates}: give gradient_steps a number, or every agent as many environments"
+        )
+    compiled = cast(Sequence[CompiledTrainee], agents) if updates[0] else []
+    shapes = [agent.rows_shape(updates[0]) for agent in compiled]
+    if len(set(shapes)) > 1:
+        raise ValueError(
+            f"agents trained together must learn from as many transitions at once, but these do from {shapes} (rounds, "
+            "transitions, numbers): give every agent as many environments"
         )
 
 

@@ -43,6 +43,10 @@ class Trainee(Protocol):
     env: Any
     seed: int | None
     rate_names: ClassVar[tuple[str, ...]]
+    decides_ahead: ClassVar[bool] = True
+    """Whether, in several environments, the next step is decided and begun before the updates that are due."""
+    logs_rounds: ClassVar[bool] = False
+    """Whether `log_interval` counts rounds of collecting, and not episodes."""
 
     observation_space: gym.Space
     action_space: gym.Space
@@ -117,8 +121,8 @@ class Trainee(Protocol):
         """Lets go of all views of the weights, which have changed."""
 
     @abstractmethod
-    def dump_logs(self) -> None:
-        """Writes the current numbers to the logger."""
+    def dump_logs(self, iteration: int = 0) -> None:
+        """Writes the current numbers to the logger; and the number of the round in this `learn`, if it is given."""
 
 
 class CompiledTrainee(Trainee, Protocol):
@@ -136,12 +140,12 @@ class CompiledTrainee(Trainee, Protocol):
 
     @abstractmethod
     def sample(self, updates: int) -> np.ndarray:
-        """Returns the rows of so many updates, float32 [updates, batch size, row size]."""
+        """Returns the rows of so many updates, float32 of the shape `rows_shape(updates)`."""
 
     @abstractmethod
     def current_seed(self) -> tuple[int, int]:
         """Returns the seed of the next update."""
 
     @abstractmethod
-    def note_updates(self, updates: int, metrics: Any) -> None:
-        """Takes note of updates made elsewhere: their number and mean metrics."""
+    def note_updates(self, updates: int, metrics: Any, priorities: Any) -> None:
+        """Takes note of updates made elsewhere, on what was sampled last: their number, mean metrics and priorities."""

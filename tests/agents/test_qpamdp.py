@@ -228,8 +228,8 @@ def test_it_goes_on_bit_for_bit_from_every_step(case):
         for group, weights in first.get_parameters().items():
             for name, value in weights.items():
                 np.testing.assert_array_equal(value, loaded.get_parameters()[group][name], err_msg=f"{step} {name}")
-        for name, value in first.gathered_state().items():
-            np.testing.assert_array_equal(value, loaded.gathered_state()[name], err_msg=f"{step} {name}")
+        for name, value in first.collected_state().items():
+            np.testing.assert_array_equal(value, loaded.collected_state()[name], err_msg=f"{step} {name}")
         own = {name: value for name, value in first.progress_state().items() if name != "ep_info_buffer"}
         theirs = loaded.progress_state()
         assert own == {name: theirs[name] for name in own}, step
@@ -256,8 +256,8 @@ def test_an_episode_that_is_broken_off_is_forgotten():
 def test_a_copy_has_all_of_it(copied):
     agent = make(Numbered(1, 3)).learn(17)
     other = copied(agent)
-    for name, value in agent.gathered_state().items():
-        np.testing.assert_array_equal(value, other.gathered_state()[name])
+    for name, value in agent.collected_state().items():
+        np.testing.assert_array_equal(value, other.collected_state()[name])
     assert (other.cycle, other.learns_parameters) == (agent.cycle, agent.learns_parameters)
 
 
@@ -280,8 +280,8 @@ def _file(agent):
 )
 def test_a_file_whose_parts_do_not_fit_is_refused(name, change, monkeypatch):
     agent = make(Numbered(1, 3)).learn(2)
-    state = agent.gathered_state()
-    monkeypatch.setattr(agent, "gathered_state", lambda: state | {name: change(state[name])})
+    state = agent.collected_state()
+    monkeypatch.setattr(agent, "collected_state", lambda: state | {name: change(state[name])})
     with pytest.raises(ValueError, match=rf"damaged: .*{name}"):
         QPAMDP.load(_file(agent))
 

@@ -5,14 +5,17 @@ import itertools
 import gymnasium as gym
 import numpy as np
 import pytest
-from agents_in_tests import WITH_REPLAY
 from gymnasium.spaces import Box, Dict, Discrete, Tuple
 
-from pamdp_agents import MPDQN, HybridActionWrapper, agent_class
+import pamdp_agents
+from pamdp_agents import MPDQN, HybridActionWrapper
+from pamdp_agents.agents import AGENTS
+from pamdp_agents.base.actor_critic import ActorCriticAgent
 from pamdp_agents.evaluation import evaluate_policy
 from pamdp_agents.spaces import SharedParameters
 
-every_agent = pytest.mark.parametrize("agent_class", [agent_class(name) for name in WITH_REPLAY])
+EVERY = [getattr(pamdp_agents, name) for name in AGENTS.values()]
+every_agent = pytest.mark.parametrize("agent_class", [each for each in EVERY if issubclass(each, ActorCriticAgent)])
 SMALL = {"learning_starts": 20, "batch_size": 8, "buffer_size": 500, "policy_kwargs": {"net_arch": [16]}, "seed": 0}
 
 

@@ -84,6 +84,8 @@ SMALL = {"policy_kwargs": {"net_arch": [8]}, "learning_starts": 5, "batch_size":
         ({"train_freq": (1, "step", 2)}, ValueError, r"train_freq must be a number of steps or \(number,"),
         ({"train_freq": (0, "step")}, ValueError, "train_freq must be an integer of at least 1, got 0"),
         ({"buffer_size": 10**15}, MemoryError, "buffer_size=1000000000000000 takes .* GB"),
+        ({"n_steps": 10**15}, MemoryError, "n_steps=1000000000000000 takes .* GB"),
+        ({"n_steps": 0}, ValueError, "n_steps must be an integer of at least 1, got 0"),
         ({"policy_kwargs": {"activation_fn": {"class_name": "relu"}}}, TypeError, "activation_fn must be the name"),
         (
             {"policy_kwargs": {"q_output_initializer": {"class_name": "function", "config": "os.system"}}},

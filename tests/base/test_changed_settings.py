@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from toy_environments import Numbered
 
-from pamdp_agents import MPDQN, PADDPG, QPAMDP
+from pamdp_agents import MPDQN, PADDPG, QPAMDP, HybridPPO
 from pamdp_agents.agents import AGENTS, agent_class
+from pamdp_agents.base.on_policy import OnPolicyAgent
 from pamdp_agents.callbacks import BaseCallback
 from pamdp_agents.exploration import GaussianNoise
 from pamdp_agents.training import train_together
@@ -32,6 +33,7 @@ CHANGES = {
     "strategy": "sign_reversal",
     "max_grad_norm": 1e-6,
     "loss": "huber",
+    "target_policy_noise": 0.2,
     "double_q": True,
     "actor_loss_weighting": "average",
     "actor_loss_indexed": True,
@@ -52,9 +54,27 @@ CHANGES_OF_QPAMDP = {
     "normalize_gradient": False,
 }
 WITHOUT_EFFECT_ON_WEIGHTS = {"tensorboard_log", "verbose"}
+TRIED_ELSEWHERE = {"target_noise_clip"}  # acts with noise only: tests/agents/test_twin_critics.py
 SMALL = {"learning_starts": 10, "batch_size": 4, "buffer_size": 500, "policy_kwargs": {"net_arch": [8]}, "seed": 0}
 SMALL_QPAMDP = {"initial_action_episodes": 12, "parameter_updates": 1, "n_rollouts": 2, "action_episodes": 1, "seed": 0}
 STEPS, AT = 60, 30
+OF_ROLLOUTS = {
+    "learning_rate": 0.01,
+    "gamma": 0.5,
+    "gae_lambda": 0.5,
+    "clip_range": 0.01,
+    "ent_coef": 0.5,
+    "vf_coef": 2.0,
+}
+OF_ROLLOUTS_COMPILED = {
+    "batch_size": 5,
+    "n_epochs": 3,
+    "clip_range_vf": 0.01,
+    "normalize_advantage": False,
+    "max_grad_norm": None,
+    "target_kl": 1e-6,
+    "ratio": "separate",
+}
 
 
 def make(kind=MPDQN, **settings):
@@ -94,14 +114,18 @@ def weights(agent):
 
 @pytest.mark.parametrize("algorithm", AGENTS)
 def test_every_setting_is_refused_or_among_those_tried_below(algorithm):
-    agent = make_qpamdp() if algorithm == "qpamdp" else make(agent_class(algorithm))
-    changes = CHANGES_OF_QPAMDP if algorithm == "qpamdp" else CHANGES
+    kind, tried = agent_class(algorithm), CHANGES
+    agent = kind("MlpPolicy", Numbered(), seed=0)
+    if isinstance(agent, OnPolicyAgent):
+        tried = CHANGES | OF_ROLLOUTS | OF_ROLLOUTS_COMPILED
+    elif kind is QPAMDP:
+        tried = CHANGES_OF_QPAMDP
     for name, setting in agent.declared_settings.items():
         if setting.change == "refused":
             with pytest.raises(AttributeError, match=name):
                 setattr(agent, name, setting.default if name != "policy" else "MlpPolicy")
         else:
-            assert name in changes.keys() | WITHOUT_EFFECT_ON_WEIGHTS, name
+            assert name in tried.keys() | WITHOUT_EFFECT_ON_WEIGHTS | TRIED_ELSEWHERE, name
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +148,27 @@ def unchanged_qpamdp():
 def test_a_changed_setting_of_qpamdp_acts(name, unchanged_qpamdp):
     agent = make_qpamdp().learn(STEPS, callback=Change(name, CHANGES_OF_QPAMDP[name]))
     assert not np.array_equal(weights(agent), unchanged_qpamdp)
+
+
+def learned_from_rollouts(name=None, value=None):
+    """The weights after three rollouts in which a setting is changed."""
+    settings = {"n_steps": 10, "batch_size": 10, "n_epochs": 2, "policy_kwargs": {"net_arch": [4]}, "seed": 0}
+    agent = HybridPPO("MlpPolicy", Numbered(), learning_rate=0.05, ent_coef=0.01, **settings)
+    agent.learn(30, callback=None if name is None else lambda locals_, _: setattr(agent, name, value) or True)
+    return weights(agent)
+
+
+@pytest.fixture(scope="module")
+def unchanged_rollouts():
+    return learned_from_rollouts()
+
+
+@pytest.mark.parametrize(
+    "name", [*OF_ROLLOUTS, *(pytest.param(name, marks=pytest.mark.slow) for name in OF_ROLLOUTS_COMPILED)]
+)
+def test_a_changed_setting_acts_on_rollouts(name, unchanged_rollouts):
+    changed = learned_from_rollouts(name, (OF_ROLLOUTS | OF_ROLLOUTS_COMPILED)[name])
+    assert not np.array_equal(changed, unchanged_rollouts)
 
 
 def test_a_setting_changed_before_training_is_as_if_given_to_the_constructor():

@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import (
     VecMonitor,
     VecNormalize,
 )
-from toy_environments import Corridor, Numbered, Target
+from toy_environments import Corridor, Film, Gates, Numbered, Target
 
 from pamdp_agents import MPDQN, QPAMDP
 
@@ -113,6 +113,19 @@ def test_samples_are_normalised_as_sb3_does_with_the_statistics_of_their_moment(
         rows[:, layout.places["r"]], 0.5 * env.normalize_reward(originals[:, layout.places["r"]] / 0.5), rtol=1e-6
     )
     np.testing.assert_array_equal(rows[:, layout.places["x"]], originals[:, layout.places["x"]])
+
+
+@pytest.mark.parametrize("as_dict", [False, True])
+def test_normalised_images_are_stored_as_the_bytes_they_were(as_dict):
+    """The last one of an episode, too, which is normalised when it comes."""
+    make = [lambda: Film(0, 2, as_dict), lambda: Film(1, 3, as_dict)]
+    buffers = []
+    for wrap in (lambda env: VecNormalize(env, clip_obs=1e6), lambda env: env):
+        policy = "MultiInputPolicy" if as_dict else "MlpPolicy"
+        buffers.append(MPDQN(policy, wrap(DummyVecEnv(make)), **SETTINGS).learn(40).replay_buffer)
+    assert all(buffer.images is not None for buffer in buffers)
+    np.testing.assert_array_equal(*(buffer.images.before for buffer in buffers))
+    np.testing.assert_array_equal(*(buffer.images.after for buffer in buffers))
 
 
 def test_only_the_keys_that_are_normalised_are_not_scaled():
@@ -289,3 +302,16 @@ def test_qpamdp_takes_one_environment_and_no_vec_normalize():
         QPAMDP("MlpPolicy", VecNormalize(DummyVecEnv([Numbered])))
     with pytest.raises(ValueError, match="env has 2 environments, but QPAMDP needs one"):
         QPAMDP("MlpPolicy", DummyVecEnv([Numbered] * 2))
+
+
+@pytest.mark.parametrize("kind", [DummyVecEnv, SubprocVecEnv])
+@pytest.mark.parametrize("where", ["method", "info"])
+@pytest.mark.filterwarnings("ignore:environment .* does not say which discrete actions were allowed at the end")
+def test_forbidden_actions_are_never_taken(kind, where):
+    env = kind([partial(Gates, where)] * 2)
+    agent = MPDQN("MlpPolicy", env, exploration_final_eps=0.5, **SETTINGS).learn(100)
+    rows = agent.replay_buffer.rows[:100]
+    allowed, seen = rows[:, agent.row.places["next_action_mask"]] > 0, rows[:, agent.row.places["s2"]] > 0
+    truncated_or_ended = (~seen | allowed).all(1) & (seen != allowed).any(1)
+    assert (seen == allowed).all(1).sum() > 70 and (where == "info" or truncated_or_ended.any())
+    env.close()

@@ -72,8 +72,8 @@ def test_one_that_says_stop_stops_at_once(agent_class, form):
     assert agent.num_timesteps == agent.env.envs[0].made == 13
     if form != "function":
         assert recorder.events.startswith("IT") and recorder.events.endswith("SX")
-    agent.learn(8, reset_num_timesteps=False)  # a new learn goes on
-    assert agent.num_timesteps == 21
+    agent.learn(11, reset_num_timesteps=False)  # a new learn goes on, also with a rollout under way
+    assert agent.num_timesteps == 24
 
 
 @pytest.mark.parametrize("n_envs", [1, 3])

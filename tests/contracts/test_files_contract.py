@@ -9,7 +9,6 @@ import zipfile
 import cloudpickle
 import numpy as np
 import pytest
-from agents_in_tests import those_of
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from small_agents import (
     DICT,
@@ -21,6 +20,7 @@ from small_agents import (
     numbers,
     observations,
     refuses_several,
+    those_of,
 )
 
 import pamdp_agents

@@ -4,8 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
-from agents_in_tests import those_of
-from small_agents import PLATFORM, STEPS, Counting, Task, assert_learned, differences, make, observations
+from small_agents import PLATFORM, STEPS, Counting, Task, assert_learned, differences, make, observations, those_of
 
 import pamdp_agents
 from pamdp_agents import train_seeds

@@ -11,7 +11,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector import SyncVectorEnv
 
-from pamdp_agents import MPDQN, PADDPG, PDQN, SPDQN, HybridActionWrapper
+from pamdp_agents import MPDQN, PADDPG, PDQN, SPDQN, HybridActionWrapper, HybridPPO
 
 SMALL = {"policy_kwargs": {"net_arch": [4]}, "learning_starts": 6, "batch_size": 4, "buffer_size": 40, "seed": 0}
 
@@ -129,7 +129,30 @@ def try_one(seed):
     return "works"
 
 
-def outcomes(seeds):
+def try_independent_parts(seed):
+    """As `try_one`, with `HybridPPO` and actions of any parts."""
+    rng = random.Random(seed)
+    observation_space, action_space = random_observation_space(rng), random_observation_space(rng)
+    settings = {"n_steps": 6, "batch_size": 6, "n_epochs": 1, "policy_kwargs": {"net_arch": [4]}, "seed": 0}
+    one = Drawn(observation_space, action_space)
+    try:
+        agent = HybridPPO("MlpPolicy", one, action_layout=rng.choice([None, "independent"]), **settings)
+    except (TypeError, ValueError) as error:
+        assert len(str(error)) > 20, error
+        return f"refused: {error}"[:90]
+    agent.learn(12)
+    agent.save(file := io.BytesIO())
+    loaded = HybridPPO.load(file, env=one)
+    for _ in range(3):
+        observation = observation_space.sample()
+        action, other = (each.predict(observation, deterministic=True)[0] for each in (agent, loaded))
+        assert repr(action) == repr(other)
+        assert one.action_space.contains(action)
+        assert one.action_space.contains(loaded.predict(observation)[0])
+    return "works"
+
+
+def outcomes(seeds, try_one=try_one):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return Counter(try_one(seed) for seed in seeds)
@@ -138,6 +161,19 @@ def outcomes(seeds):
 @pytest.mark.parametrize("seed", range(8))
 def test_agents_on_random_spaces_work_or_say_why_not(seed):
     assert outcomes([seed]).total() == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_hybrid_ppo_works_with_random_parts_of_actions_or_says_why_not(seed):
+    assert outcomes([seed], try_independent_parts).total() == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(1000, 1060, 10))
+def test_hybrid_ppo_works_with_many_random_parts_of_actions(first):
+    found = outcomes(range(first, first + 10), try_independent_parts)
+    print(dict(found))
+    assert found["works"] >= 6
 
 
 @pytest.mark.slow

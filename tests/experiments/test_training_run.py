@@ -113,11 +113,11 @@ def test_what_was_learned_is_kept_when_training_ends_early(
 
 def test_settings_are_taken_as_constructors_take_them(tmp_path: Path) -> None:
     kwargs = UserDict({"net_arch": UserList([np.int64(8)])})
-    given = {"n_steps": 1, "optimize_memory_usage": False, "learning_rate": np.float32(0.5), "policy_kwargs": kwargs}
+    given = {"use_sde": False, "sde_sample_freq": -1, "learning_rate": np.float32(0.5), "policy_kwargs": kwargs}
     run = platform(tmp_path, settings=UserDict(given))
     assert run.settings == {"learning_rate": 0.5, "policy_kwargs": {"net_arch": [8]}}
-    with pytest.raises(ValueError, match="n_steps"):
-        platform(tmp_path, settings={"n_steps": 3})
+    with pytest.raises(ValueError, match="use_sde"):
+        platform(tmp_path, settings={"use_sde": True})
 
 
 def test_wrappers_of_a_file_of_unknown_origin_run_and_write_nothing() -> None:

@@ -17,7 +17,7 @@ def explored(action_noise, epsilon, n=2000):
     k, x, _ = agent.acting.decide(observation[None])
     agent.explorer.noises = [agent.action_noise] * n
 
-    def act(observations):
+    def act(observations, masks):
         return Decision(np.tile(k, len(observations)), np.tile(x, (len(observations), 1)), {})
 
     found = agent.explorer.explore(act, np.tile(observation, (n, 1)), epsilon, agent.action_noise, 1.0, rng)
@@ -56,7 +56,7 @@ def test_what_is_all_random_is_not_acted_for():
     explorer = MPDQN("MlpPolicy", Target(), seed=0).explorer
     asked = []
 
-    def act(observations):
+    def act(observations, masks):
         asked.append(len(observations))
         return Decision(np.zeros(3, int), np.zeros((3, 4), "f"), {})
 

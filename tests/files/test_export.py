@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, OneOf, Tuple
 
-from pamdp_agents import MPDQN, PDQN
+from pamdp_agents import MPDQN, PADDPG, PDQN, SPDQN
 from pamdp_agents.networks.q_networks import JointQ
 from pamdp_agents.spaces import SharedParameters
 
@@ -117,6 +117,30 @@ def test_a_pretrained_agents_export_gives_its_actions(pretrained, format, tmp_pa
     agent, observations = pretrained
     outputs = check(agent, exported(agent, tmp_path, format), observations)
     assert len(np.unique(outputs["action"])) == agent.parameterized_space.n
+
+
+NORM = {"layer_norm": True}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize(
+    "agent_class, options",
+    [
+        (MPDQN, {"n_policies": 3, "policy_kwargs": NORM | {"dueling": True}}),
+        (SPDQN, {"n_policies": 2, "policy_kwargs": NORM}),
+        (PADDPG, {"n_critics": 2, "policy_kwargs": NORM}),
+    ],
+    ids=["MPDQN", "SPDQN", "PADDPG"],
+)
+def test_options_of_networks_are_exported_too(agent_class, options, format, tmp_path):
+    bounds = [Box(-1, 1, (2,)), Box(0, 5, (1,))]
+    agent = make(Box(-1, 1, (3,)), Tuple((Discrete(2), Tuple(bounds))), agent_class, **options)
+    agent.observation_space.seed(0)
+    observations = [agent.observation_space.sample() for _ in range(200)]
+    outputs = check(agent, exported(agent, tmp_path, format), observations)
+    assert len(np.unique(outputs["action"])) == 2
+    if agent_class is not PADDPG:
+        assert len(np.unique(agent.acting.decide(np.float32(observations)).extras["policy"])) > 1
 
 
 WITHOUT_THE_LIBRARY = """

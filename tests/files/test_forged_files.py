@@ -28,7 +28,7 @@ VALUES = [
 
 def members_of(agent):
     file = io.BytesIO()
-    agent.save(file, include=agent.includable)
+    agent.save(file, include=agent.saved_apart)
     with zipfile.ZipFile(file) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
@@ -131,7 +131,7 @@ def test_a_forged_file_is_refused_as_documented_or_trains(kind, members, members
             continue
         loaded += 1
         resaved = io.BytesIO()
-        agent.save(resaved, include=kind.includable)
+        agent.save(resaved, include=kind.saved_apart)
         kind.load(resaved)
     record_property("counts", (refused, loaded))
     print(f"{n} forged files: {refused} refused, {loaded} loaded, saved and loaded again")
@@ -243,6 +243,13 @@ LARGE = {
     "large image": images("CnnPolicy", box(2000, 2000, 1, dtype="uint8", high=255)),
     "combined": images("MultiInputPolicy", {"type": "Dict", "spaces": [["a", IMAGE]]}, cnn_output_dim=10**6),
     "many images": images("MultiInputPolicy", {"type": "Tuple", "spaces": [IMAGE] * 300}),
+    "critics": lambda data: data["settings"].update(n_critics=10**9),
+    "critics as in SB3": lambda data: (data["settings"].pop("n_critics"), kwargs(n_critics=10**9)(data)),
+    "actors": lambda data: data["settings"].update(n_policies=10**9),
+    "several critics": lambda data: (
+        data["settings"].update(n_critics=16),
+        kwargs(net_arch={"pi": [4], "qf": [9, 9]})(data),
+    ),
     "box": lambda data: data.update(observation_space=box(30_000_000)),
     "box below the largest image": lambda data: data.update(observation_space=box(1_000_000)),
     "discrete": lambda data: data.update(observation_space=discrete(10**8)),

@@ -3,8 +3,8 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from agents_in_tests import those_of
 from gymnasium.spaces import Box, Discrete, OneOf, Tuple
+from small_agents import those_of
 
 from pamdp_agents import agent_class
 from pamdp_agents.agents import AGENTS
@@ -37,9 +37,9 @@ class Coin(gym.Env):
 @pytest.mark.parametrize("name", AGENTS)
 def test_an_agent_without_parameters_comes_back_from_its_file_and_goes_on(name, space, tmp_path):
     cls = agent_class(name)
-    settings = those_of(cls, {"learning_starts": 5, "batch_size": 4})
+    settings = those_of(cls, {"learning_starts": 5, "n_steps": 5, "batch_size": 5})
     agent = cls("MlpPolicy", Coin(SPACES[space]), seed=0, **settings).learn(10)
-    agent.save(tmp_path / "agent", include=cls.includable)
+    agent.save(tmp_path / "agent", include=cls.saved_apart)
     loaded = cls.load(tmp_path / "agent", env=Coin(SPACES[space]))
     observation = np.full(3, 0.1, "f")
     actions = [each.predict(observation, deterministic=True)[0] for each in (agent, loaded)]

@@ -78,6 +78,21 @@ class Numbered(gym.Env):
         return {"label": label, "place": place.astype("f")} if self.as_dict else np.concatenate([label, place])
 
 
+class Film(Numbered):
+    """`Numbered` whose observations are small images, no two of which are the same in one environment."""
+
+    def __init__(self, label=0, length=3, as_dict=False):
+        super().__init__(label, length, as_dict)
+        image = gym.spaces.Box(0, 255, (2, 3), np.uint8)
+        place = {"place": gym.spaces.Box(0, 1000, (2,))}
+        self.observation_space = gym.spaces.Dict(place | {"image": image}) if as_dict else image
+
+    def observe(self):
+        numbers = [self.label, self.episode % 256, self.t]
+        image = np.array([numbers, [255 - number for number in numbers]], np.uint8)
+        return {"image": image, "place": np.array([self.episode, self.t], "f")} if self.as_dict else image
+
+
 class Pictures(gym.Env):
     """One-step episodes. A picture is bright on side k, 0 or 1: reward 1 − |x_k − 0.5| for that k, 0 for the other.
 
@@ -123,3 +138,46 @@ class Lives(gym.Wrapper):
         self.last, reward, terminated, truncated, info = super().step(action)
         self.over = terminated or truncated
         return self.last, reward, terminated or self.unwrapped.position % 2 == 0, truncated, info
+
+
+class Gates(gym.Env):
+    """Forbids some of three discrete actions at every step; the observation, 0 or 1 for each, says which are allowed.
+
+    Taking a forbidden one is an error, unless the environment is `forgiving`. Pays 1 for the highest allowed. Episodes
+    end by termination, when nothing is allowed any more, or by truncation, in turn.
+
+    Args:
+        where: `"method"`, `"info"` or `"both"`: where masks are.
+        forgiving: Whether forbidden actions are taken.
+    """
+
+    observation_space = gym.spaces.Box(0, 1, (3,))
+    action_space = Target().action_space
+
+    def __init__(self, where="method", forgiving=False):
+        self.where, self.forgiving, self.episode = where, forgiving, -1
+        if where != "info":
+            self.action_masks = self.current_masks
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.episode, self.t = self.episode + 1, 0
+        return self.change()
+
+    def step(self, action):
+        assert self.mask.any(), "the episode is over"
+        assert self.forgiving or self.mask[action[0]], f"{action[0]} is forbidden"
+        reward = float(action[0] == np.flatnonzero(self.mask).max())
+        self.t += 1
+        ended, odd = self.t == 5, self.episode % 2 == 1
+        observation, info = self.change(nothing=ended and not odd)
+        return observation, reward, ended and not odd, ended and odd, info
+
+    def change(self, nothing=False):
+        self.mask = self.np_random.random(3) < 0.5
+        self.mask[self.np_random.integers(3)] = True
+        self.mask &= not nothing
+        return self.mask.astype("f"), {} if self.where == "method" else {"action_mask": self.mask.copy()}
+
+    def current_masks(self):
+        return self.mask.copy()

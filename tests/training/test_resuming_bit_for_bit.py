@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from toy_environments import Numbered, Pictures, Target
+from toy_environments import Film, Numbered, Pictures, Target
 
 from pamdp_agents import MPDQN, PADDPG, PDQN, SPDQN
 from pamdp_agents.callbacks import BaseCallback
@@ -26,12 +26,16 @@ def one():
     return Numbered(1, 3)
 
 
-def several(mode, n=3):
-    return SyncVectorEnv([partial(Numbered, i, 2 + i) for i in range(n)], autoreset_mode=mode)
+def several(mode, n=3, kind=Numbered):
+    return SyncVectorEnv([partial(kind, i, 2 + i) for i in range(n)], autoreset_mode=mode)
 
 
 NEXT, SAME, DISABLED = (partial(several, mode) for mode in AutoresetMode)
+SAME_FILMS = partial(several, AutoresetMode.SAME_STEP, kind=Film)
 OU = {"name": "ornstein_uhlenbeck", "sigma": 0.2}
+
+# β is 1 from the start on, for otherwise it depends on the total.
+PRIORITIES = {"replay_buffer_class": "PrioritizedReplayBuffer", "replay_buffer_kwargs": {"beta": 1.0}}
 
 SETTINGS = {
     "single": (MPDQN, one, {}),
@@ -42,6 +46,11 @@ SETTINGS = {
     ),
     "episodes": (PDQN, one, {"train_freq": (2, "episode"), "gradient_steps": -1}),
     "vector": (PADDPG, NEXT, {"train_freq": 2, "gradient_steps": -1, "action_noise": OU}),
+    "n steps by priorities": (
+        PDQN,
+        NEXT,
+        PRIORITIES | {"n_steps": 3, "learning_starts": 0, "train_freq": 3, "buffer_size": 17},
+    ),
 }
 THOROUGH = (
     {f"strategy {name}": (PDQN, one, {"strategy": name}) for name in STRATEGIES if name != "chain"}
@@ -70,7 +79,20 @@ THOROUGH = (
         "linear": (PDQN, one, {"policy_kwargs": {"net_arch": []}}),
         "AMSGrad's betas": (PDQN, one, {"policy_kwargs": {"net_arch": [8], "optimizer_kwargs": {"betas": (0.5, 0.9)}}}),
         "pictures": (PDQN, Pictures, {"policy": "CnnPolicy", "scale_observations": True, "buffer_size": 70}),
+        "pictures, kept once": (MPDQN, SAME_FILMS, {"optimize_memory_usage": True, "buffer_size": 17}),
         "small buffer": (PDQN, SAME, {"buffer_size": 17}),
+        "priorities": (PDQN, SAME, PRIORITIES | {"buffer_size": 17}),
+        "n steps": (PDQN, NEXT, {"n_steps": 3, "learning_starts": 0, "train_freq": 3}),
+        "priorities alone": (MPDQN, one, {"replay_buffer_class": "PrioritizedReplayBuffer", "gradient_steps": 2}),
+        "priorities and episodes": (
+            PADDPG,
+            one,
+            {"replay_buffer_class": "PrioritizedReplayBuffer", "train_freq": (1, "episode"), "gradient_steps": -1},
+        ),
+        "n steps alone": (PDQN, one, {"n_steps": 2, "learning_starts": 0, "train_freq": 4}),
+        "n steps beyond episodes": (MPDQN, one, {"n_steps": 9, "learning_starts": 0, "gradient_steps": -1}),
+        "n steps, small buffer": (PADDPG, SAME, {"n_steps": 4, "buffer_size": 17}),
+        "n steps, reset by hand": (MPDQN, DISABLED, {"n_steps": 4, "reward_scale": 0.5}),
         "no learning_starts": (PDQN, one, {"learning_starts": 0}),
         "scaled": (MPDQN, Target, {"scale_observations": True}),
     }
@@ -102,7 +124,13 @@ def go_on(setting, file, env, steps):
 def assert_same(agent, other):
     assert (agent.num_timesteps, agent._n_updates) == (other.num_timesteps, other._n_updates)
     np.testing.assert_array_equal(np.array(agent.learner.state), np.array(other.learner.state))
-    np.testing.assert_array_equal(agent.replay_buffer.rows, other.replay_buffer.rows)
+    for name in agent.row.places:
+        np.testing.assert_array_equal(agent.replay_buffer.part(name), other.replay_buffer.part(name))
+    np.testing.assert_array_equal(agent.replay_buffer.returns.rows, other.replay_buffer.returns.rows)
+    if hasattr(agent.replay_buffer, "priorities"):
+        np.testing.assert_array_equal(agent.replay_buffer.priorities, other.replay_buffer.priorities)
+        assert agent.replay_buffer.max_priority == other.replay_buffer.max_priority
+    np.testing.assert_array_equal(agent.replay_buffer.returns.counts, other.replay_buffer.returns.counts)
     assert [rng.bit_generator.state for rng in agent._rngs] == [rng.bit_generator.state for rng in other._rngs]
     assert [e["r"] for e in agent.ep_info_buffer] == [e["r"] for e in other.ep_info_buffer]
     assert agent.progress.state() | {"ep_info_buffer": 0} == other.progress.state() | {"ep_info_buffer": 0}
@@ -153,7 +181,7 @@ def test_from_what_a_callback_keeps(setting):
 def test_from_what_a_callback_keeps_at_random_steps(setting):
     rng = random.Random(setting)
     assert len(SETTINGS | THOROUGH) >= 40
-    calls = STEPS // (3 if THOROUGH[setting][1] in (NEXT, SAME, DISABLED) else 1)
+    calls = STEPS // (3 if THOROUGH[setting][1] in (NEXT, SAME, DISABLED, SAME_FILMS) else 1)
     assert check(THOROUGH[setting], {("step", n) for n in rng.sample(range(1, calls), 3)}) == 3
 
 

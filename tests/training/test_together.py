@@ -36,8 +36,9 @@ def two_targets():
         ),
         (PDQN, "pamdp/Platform-v0", {"train_freq": 4, "gradient_steps": 3, "strategy": ["inverting", "zeroing"]}),
         (PDQN, two_targets, {"gradient_steps": -1, "actor_learning_rate": lambda remaining: 1e-3 * remaining}),
+        (PDQN, two_targets, {"gradient_steps": -1, "replay_buffer_class": "PrioritizedReplayBuffer"}),
     ],
-    ids=["schedule and noise", "several updates", "several environments"],
+    ids=["schedule and noise", "several updates", "several environments", "priorities"],
 )
 def test_each_agent_equals_the_one_trained_alone(agent_class, env, settings):
     settings = SMALL | settings

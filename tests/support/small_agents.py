@@ -1,11 +1,11 @@
 """Small agents and small environments, so that every agent can be tried in everything within seconds."""
 
 import copy
+import inspect
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from agents_in_tests import those_of
 from gymnasium.spaces import Box, Dict, Discrete, Tuple
 
 PLATFORM = "pamdp/Platform-v0"
@@ -72,9 +72,17 @@ class Counting(gym.Wrapper):
         return super().step(action)
 
 
+def those_of(agent_class, settings):
+    """Those of the settings that the agent has."""
+    return {name: value for name, value in settings.items() if name in inspect.signature(agent_class).parameters}
+
+
 def small_of(agent_class):
     """Those of SMALL's settings that the agent has, as they are for it."""
-    return those_of(agent_class, SMALL | OF_ONE.get(agent_class.__name__, {}))
+    small = those_of(agent_class, SMALL | OF_ONE.get(agent_class.__name__, {}))
+    if "buffer_size" in small:  # n_steps is not the length of a rollout, but that of returns
+        del small["n_steps"]
+    return small
 
 
 def refuses_several(agent_class, env):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from pamdp_agents.base.policy import best
 from pamdp_agents.experience.transition import Decision
 from pamdp_agents.learning.sarsa import SarsaLambda
 from pamdp_agents.networks.fourier_basis import FourierBasis
@@ -27,9 +28,14 @@ class LinearPolicy:
     def __init__(self, basis: FourierBasis, sarsa: SarsaLambda, actor: LinearGaussian) -> None:
         self._basis, self._sarsa, self._actor = basis, sarsa, actor
 
-    def decide(self, observations: np.ndarray) -> Decision:
-        """Returns the decisions for scaled observations, float32 [n, D]."""
-        return Decision(self.values(observations).argmax(1), self._actor.mean(observations), {})
+    def decide(self, observations: np.ndarray, masks: np.ndarray | None = None) -> Decision:
+        """Returns the decisions for scaled observations.
+
+        Args:
+            observations: float32 [n, D].
+            masks: Which discrete actions are allowed, bool [n, K]; None: all.
+        """
+        return Decision(best(self.values(observations), masks), self._actor.mean(observations), {})
 
     def values(self, observations: np.ndarray) -> np.ndarray:
         """Returns Q(s, k) for scaled observations, float32 [n, K]; of many, not all features are there at once."""
@@ -40,11 +46,14 @@ class LinearPolicy:
     def forget_weights(self) -> None:
         """Does nothing: there are no views of the weights."""
 
-    def frozen(self) -> Callable[[tf.Tensor], Decision]:
-        """Returns the decisions as a function of tensors [n, D], with the weights in use as constants."""
+    def frozen(self) -> Callable[..., Decision]:
+        """Returns the decisions as a function of observations [n, D] and masks [n, K] or None, tensors.
 
-        def decide(observations: tf.Tensor) -> Decision:
+        The weights in use are constants in it.
+        """
+
+        def decide(observations: tf.Tensor, masks: tf.Tensor | None = None) -> Decision:
             values = tf.matmul(self._basis.in_tensorflow(observations), self._sarsa.weights.T)
-            return Decision(tf.argmax(values, 1, tf.int32), self._actor.in_tensorflow(observations), {})
+            return Decision(best(values, masks), self._actor.in_tensorflow(observations), {})
 
         return decide

@@ -1,0 +1,68 @@
+"""What is given to a replay buffer by hand, read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pamdp_agents.checks import check_masks
+
+
+def without_last_axis(given: Any) -> Any:
+    """Returns an array [n, 1], which Stable-Baselines3 makes of n single numbers, as [n]; all else as it is."""
+    return given[:, 0] if isinstance(given, np.ndarray) and given.shape[1:] == (1,) else given
+
+
+def times(rewards: np.ndarray, scale: float) -> np.ndarray:
+    """Returns rewards times a scale, float32; infinite if it cannot hold them."""
+    with np.errstate(over="ignore", under="ignore"):
+        return (rewards.astype(np.float64) * scale).astype(np.float32)
+
+
+def count(n: int | None) -> str:
+    """Returns how many transitions must be given, in words; None: one that is in no batch."""
+    return "one" if n is None else str(n)
+
+
+def read_array(name: str, given: Any, n: int, single: bool) -> np.ndarray:
+    """Returns an array [n] of one entry for each transition."""
+    try:
+        values = np.asarray(given)
+    except ValueError:  # ragged
+        values = np.zeros((0, 0))
+    values = without_last_axis(values[None] if single and values.shape == () else values)
+    if values.shape != (n,):
+        raise ValueError(
+            f"{name} must be of shape ({n},), one for each transition, got shape {values.shape}: {given!r}"
+        )
+    return values
+
+
+def read_done(given: Any, n: int, single: bool) -> np.ndarray:
+    """Returns whether n episodes ended, bool [n]; raises TypeError for what is no truth value."""
+    values = read_array("done", given, n, single)
+    if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
+        raise TypeError(f"done must be {n} of True and False (or 1 and 0), got {given!r}")
+    return values.astype(bool)
+
+
+def read_timeouts(given: Any, n: int, single: bool) -> np.ndarray:
+    """Returns which of n infos say that a time limit ended the episode, bool [n]; raises TypeError for others."""
+    infos = [given] if single and isinstance(given, Mapping) else given
+    if (
+        not isinstance(infos, list | tuple | np.ndarray)
+        or len(infos) != n
+        or not all(isinstance(info, Mapping) for info in infos)
+    ):
+        raise TypeError(f"infos must be a list of {n} dicts, one for each transition, got {given!r}")
+    return np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos])
+
+
+def read_masks(given: Any, single: bool, n_actions: int) -> np.ndarray:
+    """Returns which discrete actions infos say are allowed, bool [n, K]: all, where they say nothing."""
+    infos = [given] if single and isinstance(given, Mapping) else given
+    all_actions = np.ones(n_actions, bool)
+    masks = [check_masks("action_mask", info.get("action_mask", all_actions), 1, [n_actions])[0] for info in infos]
+    return np.stack(masks)
