@@ -312,8 +312,8 @@ class Saved(EnvironmentBound):
 
     def _environments_state(self, archive: Archive) -> dict[str, np.ndarray]:
         """Returns where the environments of the agent in a file stood."""
-        size = self.observation_transform.size
-        return check_state(archive.arrays, size, self.decided_actions(), self.extras())
+        size, options = self.observation_transform.size, self.canonical_actions.options
+        return check_state(archive.arrays, size, options, self.decided_actions(), self.extras())
 
     def decided_actions(self) -> ParameterizedActionSpace | None:
         """Returns the actions of which a decision may be kept that was made ahead of updates; None: none is."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pamdp_agents.checks import warn_user
+from pamdp_agents.checks import allow_nothing, warn_user
 from pamdp_agents.environments.adapter import EnvironmentAdapter
 from pamdp_agents.environments.recorded import finite_episode
 from pamdp_agents.environments.vec_normalize import SampleNormalization, find_vec_normalize
@@ -312,13 +312,18 @@ class CanonicalEnvironments:
 
 
 def check_state(
-    arrays: Mapping[str, np.ndarray], size: int, space: ParameterizedActionSpace | None, extras: Mapping[str, int]
+    arrays: Mapping[str, np.ndarray],
+    size: int,
+    options: Sequence[int],
+    space: ParameterizedActionSpace | None,
+    extras: Mapping[str, int],
 ) -> dict[str, np.ndarray]:
     """Returns from a saved agent's arrays those that `CanonicalEnvironments.resume` takes, if they are there.
 
     Args:
         arrays: The arrays.
         size: D, size of an observation.
+        options: How many options each of the agent's discrete choices has: of parameterised actions [K].
         space: The agent's actions; None: it decides nothing ahead of updates.
         extras: Size of each extra of its decisions, by name.
 
@@ -335,8 +340,8 @@ def check_state(
         "episode_returns": (np.float64, (n,)),
         "episode_lengths": (np.int64, (n,)),
     }
-    if space is not None and "action_masks" in arrays:
-        expected |= {"action_masks": (np.bool_, (n, space.n))}
+    if "action_masks" in arrays:
+        expected |= {"action_masks": (np.bool_, (n, sum(options)))}
     if space is not None and "decided_k" in arrays:
         expected |= {"decided_k": (np.int64, (n,)), "decided_x": (np.float32, (n, space.parameter_size))}
         expected |= {f"decided_{name}": (np.float32, (n, width)) for name, width in extras.items()}
@@ -346,7 +351,7 @@ def check_state(
             raise ValueError(f"{name} must be finite, of type {dtype.__name__} and shape {shape}, got {array!r}")
     if arrays["episode_lengths"].min() < 0:
         raise ValueError(f"episode_lengths must not be negative, got {arrays['episode_lengths']}")
-    if "action_masks" in expected and not arrays["action_masks"].any(1).all():
+    if "action_masks" in expected and allow_nothing(arrays["action_masks"], options).any():
         raise ValueError("action_masks must allow a discrete action in every environment")
     if "decided_k" in expected and space is not None and not np.isin(arrays["decided_k"], np.arange(space.n)).all():
         raise ValueError(f"decided_k must be discrete actions in 0..{space.n - 1}, got {arrays['decided_k']}")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TransformReward
-from toy_environments import Corridor, Numbered, Target
+from toy_environments import Corridor, Gates, Numbered, Target
 
 from pamdp_agents import QPAMDP, DivergedError, HybridActionWrapper, train_seeds
 from pamdp_agents.callbacks import BaseCallback
@@ -388,3 +388,34 @@ def test_the_log_tells_of_both_kinds_of_learning(tmp_path):
         "train/mean_td_error"  # no such update since the row before
     }
     assert (rows["train/cycle"], rows["train/learns_parameters"], rows["train/n_updates"]) == (1, 1, 8)
+
+
+def test_the_softmax_is_over_the_allowed_actions():
+    agent = make(Gates(), temperature=2.0)
+    agent.set_parameters({"q": {"kernel": np.full((agent.basis.size, 3), [0.1, 0.3, 0.2], np.float32)}}, False)
+    observation, n = np.zeros(3, np.float32), 20_000
+    values = agent.acting.values(agent.observation_transform(observation)[None])[0]
+    for mask in ([1, 0, 1], [1, 1, 0], [1, 1, 1], [0, 1, 0]):
+        actions, _ = agent.predict(np.tile(observation, (n, 1)), action_masks=np.tile(mask, (n, 1)))
+        weights = np.exp(values / 2.0) * mask
+        drawn = np.bincount([k for k, _ in actions], minlength=3) / n
+        np.testing.assert_allclose(drawn, weights / weights.sum(), atol=0.02)
+        (k, _), _ = agent.predict(observation, deterministic=True, action_masks=mask)
+        assert k == np.argmax(np.where(mask, values, -np.inf))
+
+
+@pytest.mark.parametrize("where", ["method", "info"])
+def test_sarsa_learns_from_actions_that_are_allowed_also_where_an_episode_is_cut_off(where):
+    seen = []
+
+    def watch(found, _):
+        taken, env = found["self"]._steps.taken, found["env"].envs[0].unwrapped
+        if taken is not None and taken.following is not None:
+            # After the end of an episode the environment has begun another, of which nothing is drawn yet.
+            allowed = found["infos"][0]["action_mask"] if where == "info" else env.mask if not taken.ended else None
+            seen.append((taken.ended, allowed is None or allowed[taken.following.k]))
+        return True
+
+    make(Gates(where), temperature=100.0, initial_action_episodes=30).learn(120, callback=watch)
+    assert sum(ended for ended, _ in seen) > 5 and len(seen) > 80
+    assert all(allowed for _, allowed in seen)
