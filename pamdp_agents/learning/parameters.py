@@ -49,8 +49,7 @@ def set_parameters(learner: Learner, given: Mapping[str, Mapping[str, np.ndarray
     Raises:
         DivergedError: A weight is not finite, or beyond ±1e18. Nothing has been changed then.
         ValueError: A group or weight is missing, unknown, of another shape, no real number, or what an optimiser never
-            has: a negative second moment, or a count that is negative or no whole number. Nothing has been changed
-            then.
+            has: a negative second moment or count. Nothing has been changed then.
     """
     current = merge(get_parameters(learner), given, exact_match)
     networks = {}
@@ -117,6 +116,4 @@ def _read(name: str, value: np.ndarray) -> np.ndarray:
         )
     if (is_second_moment or is_count) and (value < 0).any():
         raise ValueError(f"parameter {name!r} must not be negative, got {value.min()}")
-    if is_count and value != np.rint(value):
-        raise ValueError(f"parameter {name!r} must be a whole number, got {value}")
     return value
