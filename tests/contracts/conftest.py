@@ -61,10 +61,7 @@ def varied(agent_class):
     rng = np.random.default_rng(0)
     agent.set_parameters(
         {
-            group: {
-                name: np.abs(value + (5 if name == "step" else rng.normal(0, 0.5, value.shape)))
-                for name, value in weights.items()
-            }
+            group: {name: np.abs(value + rng.normal(0, 0.5, value.shape)) for name, value in weights.items()}
             if group.endswith(".optimizer")
             else {name: value + rng.normal(0, 0.5, value.shape) for name, value in weights.items()}
             for group, weights in agent.get_parameters().items()
