@@ -156,7 +156,7 @@ def find_indices(name: str, given: Sequence[int] | None, n_observations: int) ->
     """
     if given is None:
         return np.arange(n_observations)
-    if max(given, default=0) >= n_observations:
+    if max(given, default=-1) >= n_observations:
         raise ValueError(f"{name} must be among 0..{n_observations - 1}, the numbers of an observation, got {given}")
     return np.array(given, np.intp)
 

@@ -1,7 +1,9 @@
 """Agents on random spaces: each learns, is saved, loaded and acts as before, or is refused in a sentence."""
 
 import io
+import json
 import random
+import re
 import warnings
 from collections import Counter
 
@@ -11,7 +13,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector import SyncVectorEnv
 
-from pamdp_agents import MPDQN, PADDPG, PDQN, SPDQN, HybridActionWrapper, HybridPPO
+from pamdp_agents import MPDQN, PADDPG, PDQN, QPAMDP, SPDQN, HybridActionWrapper, HybridPPO
 
 SMALL = {"policy_kwargs": {"net_arch": [4]}, "learning_starts": 6, "batch_size": 4, "buffer_size": 40, "seed": 0}
 
@@ -152,6 +154,37 @@ def try_independent_parts(seed):
     return "works"
 
 
+def try_qpamdp(seed):
+    """As `try_one`; what the Fourier basis cannot see for want of bounds is left out, as the error says."""
+    rng = random.Random(seed)
+    observation_space, (layout, action_space) = random_observation_space(rng), random_action_space(rng)
+    env = Drawn(observation_space, action_space)
+    if layout == "shared":
+        masks = [[rng.random() < 0.6 for _ in range(3)] for _ in range(action_space[0].n)]
+        env = HybridActionWrapper(env, parameter_mask=masks)
+    settings = {"initial_action_episodes": 2, "n_rollouts": 2, "parameter_updates": 1, "action_episodes": 1, "seed": 0}
+    features = {"fourier_order": 2}
+    try:
+        agent = QPAMDP("MlpPolicy", env, policy_kwargs=features, **settings)
+    except (TypeError, ValueError) as error:
+        advised = re.search(r'{"fourier_observations": (\[.*?\])}', str(error))
+        if advised is None:
+            assert len(str(error)) > 20, error
+            return f"refused: {error}"[:90]
+        features["fourier_observations"] = json.loads(advised[1])
+        agent = QPAMDP("MlpPolicy", env, policy_kwargs=features, **settings)
+    agent.learn(30)
+    agent.save(file := io.BytesIO())
+    loaded = QPAMDP.load(file, env=env)
+    for _ in range(3):
+        observation = observation_space.sample()
+        action, other = (each.predict(observation, deterministic=True)[0] for each in (agent, loaded))
+        assert repr(action) == repr(other)
+        assert env.action_space.contains(action) and env.action_space.contains(loaded.predict(observation)[0])
+    loaded.learn(4, reset_num_timesteps=False)
+    return "works"
+
+
 def outcomes(seeds, try_one=try_one):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -166,6 +199,10 @@ def test_agents_on_random_spaces_work_or_say_why_not(seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_hybrid_ppo_works_with_random_parts_of_actions_or_says_why_not(seed):
     assert outcomes([seed], try_independent_parts).total() == 1
+
+
+def test_qpamdp_works_on_random_spaces():
+    assert outcomes(range(20), try_qpamdp)["works"] >= 16
 
 
 @pytest.mark.slow
