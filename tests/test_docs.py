@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from small_agents import those_of
+from toy_environments import Film
 
 from pamdp_agents import PDQN, strategies
 from pamdp_agents.agents import AGENTS, agent_class
 from pamdp_agents.base.on_policy import OnPolicyAgent
 from pamdp_agents.benchmark.__main__ import make_parser
 from pamdp_agents.cli import arguments, main
+from pamdp_agents.experience.transition import NEXT_MASK
 from pamdp_agents.files.agent_file import ENTRIES
 from pamdp_agents.files.archive import MEMBERS
 
@@ -360,9 +362,11 @@ def test_the_saved_files_page_has_every_part_of_a_replay_buffer_and_of_the_progr
     agent = make_agent(name)
     parts = [part for row in table(page, ("Member", "Content")) for part in re.findall(r"`(\w+)`", row[0])]
     if hasattr(agent, "replay_buffer"):
-        saved = list(agent.replay_state())
-        assert set(saved) <= set(parts)
-        assert set(parts) - set(saved) <= {extra for other in AGENTS for extra in make_agent(other).extras()}
+        several_steps = make_agent(name, replay_buffer_class="PrioritizedReplayBuffer", n_steps=3).learn(2)
+        images = make_agent(name, Film(), optimize_memory_usage=True)
+        saved = {part for each in (agent, several_steps, images) for part in each.replay_state()}
+        assert {part for part in saved if not part.startswith("waiting_")} | {"waiting_counts"} <= set(parts)
+        assert set(parts) - saved <= {extra for other in AGENTS for extra in make_agent(other).extras()} | {NEXT_MASK}
     [progress] = re.findall(r"^\* `progress`: (.*?)\n\n", page, re.MULTILINE | re.DOTALL)
     assert set(agent.progress_state()) <= set(re.findall(r"`(\w+)`", progress))
 

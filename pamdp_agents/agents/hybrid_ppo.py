@@ -118,8 +118,8 @@ class HybridPPO(OnPolicyAgent):
         own = self.metric_names if self.canonical_actions.parameter_size else self.metric_names[:-1]
         return (
             *own,
-            *(f"entropy_{name}" for name in heads),
-            *(f"log_prob_{name}" for name in heads),
+            *(f"entropy_of_{name}" for name in heads),
+            *(f"log_prob_of_{name}" for name in heads),
             "epochs",
         )
 

@@ -207,6 +207,6 @@ class PDQN(ActorCriticAgent):
         elif self.actor_loss_weighting == "weighted":
             weights = tf.reduce_mean(taken, 0)
         else:
-            weights = tf.random.stateless_uniform([n_actions], call.seed)
+            weights = tf.random.stateless_uniform([n_actions], call.seed, alg="philox")
             weights /= tf.norm(weights)
         return weights * taken if self.actor_loss_indexed else weights[None]

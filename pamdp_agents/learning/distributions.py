@@ -109,7 +109,7 @@ class HybridDistribution:
                 :, self.row.places["mean"]
             ]
         best = [tf.argmax(block, -1, tf.int32) for block in logits]
-        return tf.concat(best, 1) if best else tf.zeros((output.shape[0], 0), tf.int32), self._part(output, "mean")
+        return tf.concat(best, 1) if best else tf.cast(output[:, :0], tf.int32), self._part(output, "mean")
 
     def sample(self, output: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Draws k, int [n, C], and x, float32 [n, P], for a network's output, float32 [n, row.size]."""

@@ -72,10 +72,11 @@ class IndependentActionSpace:
         self.space = space
         self._nesting = nested.nesting(space)
         self.parts: list[Part] = []
+        names = _names([path for path, _ in nested.leaves(space)])
         options: list[int] = []
         bounds: list[NDArray[np.float64]] = [np.zeros((2, 0))]
         size = 0
-        for path, leaf in nested.leaves(space):
+        for name, (path, leaf) in zip(names, nested.leaves(space), strict=True):
             if not isinstance(leaf, LEAVES) or nested.parts(leaf) is not None:
                 raise TypeError(
                     f"action_space{path} is {leaf}; independent parts of an action must be Discrete, MultiDiscrete, "
@@ -86,7 +87,6 @@ class IndependentActionSpace:
             if isinstance(leaf, spaces.Box):
                 bounds.append(_bounds(leaf, path))
                 numbers = slice(size, size + bounds[-1].shape[1])
-            name = re.sub(r"\W+", "_", path).strip("_") or "action"
             choices = slice(len(options), len(options) + len(counts))
             self.parts.append(Part(name, path, leaf, choices, numbers, start))
             options, size = options + counts, numbers.stop
@@ -177,6 +177,14 @@ class IndependentActionSpace:
 
     def __repr__(self) -> str:
         return f"IndependentActionSpace({self.space})"
+
+
+def _names(paths: Sequence[str]) -> list[str]:
+    """Returns a short name for each path, all different."""
+    names = [re.sub(r"\W+", "_", path, flags=re.ASCII).strip("_") or "action" for path in paths]
+    if len(set(names)) < len(names):  # the keys "a b" and "a_b"
+        names = [f"{name}_{i}" for i, name in enumerate(names)]
+    return names
 
 
 def _options(leaf: Leaf) -> tuple[list[int], NDArray[np.int64]]:

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from toy_environments import Numbered, Target
+from toy_environments import Numbered, Pictures, Target
 
 from pamdp_agents import HybridActionWrapper, HybridPPO, train_together
 from pamdp_agents.callbacks import BaseCallback
@@ -327,11 +327,22 @@ def test_agents_trained_together_need_rollouts_of_one_size():
 # -------------------------------------------------------------------- export
 
 
-@pytest.mark.parametrize("format", ["saved_model", "tflite"])
-def test_an_exported_policy_of_independent_parts_gives_the_actions_of_predict(tmp_path, format):
-    space = Dict(
-        {"gear": Discrete(3, start=1), "on": MultiBinary((2, 2)), "n": Box(-3, 9, (2,), np.int64), "x": Box(0, 5, ())}
-    )
+MIXED = Dict(
+    {"gear": Discrete(3, start=1), "on": MultiBinary((2, 2)), "n": Box(-3, 9, (2,), np.int64), "x": Box(0, 5, ())}
+)
+
+
+@pytest.mark.parametrize(
+    "space, format",
+    [
+        (MIXED, "saved_model"),
+        (MIXED, "tflite"),
+        (Box(-np.inf, np.inf, (2,)), "tflite"),
+        (Discrete(3, start=-1), "tflite"),
+    ],
+    ids=["mixed", "mixed in TFLite", "unbounded", "discrete"],
+)
+def test_an_exported_policy_of_independent_parts_gives_the_actions_of_predict(tmp_path, space, format):
     agent = HybridPPO("MlpPolicy", Free(space), **SMALL)
     rng = np.random.default_rng(0)
     weights = {name: rng.normal(size=w.shape) for name, w in agent.get_parameters()["policy"].items()}
@@ -344,7 +355,22 @@ def test_an_exported_policy_of_independent_parts_gives_the_actions_of_predict(tm
         policy = tf.saved_model.load(str(tmp_path / "policy")).signatures["serving_default"]
         outputs = {name: value.numpy() for name, value in policy(observation=tf.constant(rows)).items()}
     actions = agent.predict(rows, deterministic=True)[0]
-    for name in space:
-        expected = np.stack([action[name] for action in actions])
-        np.testing.assert_allclose(outputs[f"action_{name}"], expected, atol=5e-5, err_msg=name)
+    for name in space if isinstance(space, Dict) else [None]:
+        expected = np.stack([action if name is None else action[name] for action in actions])
+        np.testing.assert_allclose(outputs[f"action_{name}" if name else "action"], expected, atol=5e-5, err_msg=name)
         assert len(np.unique(expected)) > 1
+
+
+def test_a_policy_that_acts_through_tensorflow_draws_numbers_too():
+    small = {"policy_kwargs": {"features_extractor_kwargs": {"features_dim": 4}}}
+    agent = HybridPPO("CnnPolicy", Seen(), **SMALL | small)
+    action = agent.predict(agent.env.envs[0].reset()[0])[0]
+    assert agent.action_space.contains(action)
+
+
+class Seen(gym.Wrapper):
+    """Pictures whose action is one unbounded box."""
+
+    def __init__(self):
+        super().__init__(Pictures())
+        self.action_space = Box(-np.inf, np.inf, (2,))

@@ -72,6 +72,14 @@ def test_bounds_are_scaled_and_what_has_none_is_as_it_is():
     assert wide.to_env_batch(np.zeros((1, 0)), [[1.5]])[0].tolist() == [1.5]
 
 
+def test_parts_have_names_of_their_own():
+    space = Dict({"a": Dict({"b": Discrete(2)}), "a_b": Discrete(2), "größe": Box(0, 1, (1,))})
+    names = [part.name for part in IndependentActionSpace(space).parts]
+    assert names == ["a_b_0", "a_b_1", "gr_e_2"]
+    assert [part.name for part in IndependentActionSpace(Discrete(2)).parts] == ["action"]
+    assert [part.name for part in IndependentActionSpace(SPACES["nested"]).parts] == ["gear", "on", "x_a", "x_n"]
+
+
 def test_what_is_no_action_is_refused():
     actions = IndependentActionSpace(SPACES["tuple"])
     for k, x in (([[1]], [[0, 0]]), ([[1, 1]], [[0]]), ([1, 1], [[0, 0]])):
