@@ -188,7 +188,7 @@ class QPAMDP(LearningAgent, SarsaSettings):  # type: ignore[misc]  # policy, whi
 
     def start_training(self) -> None:
         """Begins with the first phase, if steps are counted from 0."""
-        self.masked = self.masked or self.environments.action_masks is not None
+        self.take_masks()
         if self.progress.num_timesteps == 0:
             self._begin_training()
             self.rollouts.clear()

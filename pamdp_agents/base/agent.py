@@ -173,6 +173,20 @@ class Agent(Saved, Trainee):
         actions = self.canonical_actions.to_env_batch(k, x)
         return (actions if batched else actions[0]), state
 
+    def take_masks(self) -> None:
+        """Readies the agent for environments that have begun to say which discrete actions are allowed.
+
+        Raises:
+            ValueError: It cannot heed them, or there is experience of environments that did not say so.
+        """
+        if self.environments.action_masks is not None and not self.masked:
+            self.check_heeds_masks()
+            self.begin_with_masks()
+
+    def begin_with_masks(self) -> None:
+        """Expects masks from now on."""
+        self.masked = True
+
     def check_heeds_masks(self) -> None:
         """Does nothing if the agent can be told which discrete actions are allowed.
 
@@ -293,21 +307,20 @@ class Agent(Saved, Trainee):
         log_interval = None if log_interval is None else check_integer("log_interval", log_interval, 1)
         one = callbacks.as_callback([callback, callbacks.ProgressBarCallback()] if progress_bar else callback)
         self.progress.start(timesteps, reset_num_timesteps)
+        if reset_num_timesteps or environments.observations is None:
+            environments.reset(self.num_timesteps)
+        self.take_masks()
         given = {"self": self, "env": self.get_env(), "total_timesteps": self.progress.total_timesteps, "callback": one}
         given |= {"log_interval": log_interval, "tb_log_name": tb_log_name, "progress_bar": progress_bar}
         given |= self.own_locals()
         training = Training(self, one, log_interval, given | {"reset_num_timesteps": reset_num_timesteps})
-        if reset_num_timesteps or environments.observations is None:
-            environments.reset(self.num_timesteps)
-        if environments.action_masks is not None:
-            self.check_heeds_masks()
         if not self._custom_logger:
             formats, name = ["stdout"] if self.verbose else [], tb_log_name or type(self).__name__
             self._log_to(configure_run(self.tensorboard_log, formats, name, reset_num_timesteps))
         else:  # it may have asked another agent since
             self._log_to(self.logger)
         one.init_callback(self)
-        yield from training.rounds()
+        return training.rounds()
 
     def own_locals(self) -> dict[str, Any]:
         """Returns what callbacks find in their `locals` besides what `learn` was given."""

@@ -157,12 +157,10 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
             ValueError: Rewards are normalised when they are sampled, and returns are of several; or the environments
                 give action masks, and stored transitions are without them.
         """
+        self.take_masks()
         buffer, environments = self.replay_buffer, self.environments
         self._check_batches()
         self._check_vec_normalize(self.get_vec_normalize_env())
-        if environments.action_masks is not None and not self.masked:
-            self.begin_with_masks()
-            buffer = self.replay_buffer
         if not len(buffer) and not len(buffer.returns):  # loaded without, so that nothing can be due
             self.progress.forget_round()
         buffer.go_on(environments.stored_observations, environments.episode_lengths)

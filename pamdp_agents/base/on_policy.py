@@ -154,6 +154,11 @@ class OnPolicyAgent(LearningAgent, RolloutSettings):
         """Returns the value of scaled observations, float32 [n, D]: [n]."""
         return self.distribution.value(self.acting.decide(observations).extras["output"])
 
+    def begin_with_masks(self) -> None:
+        """Expects masks from now on, which the update has to know of."""
+        super().begin_with_masks()
+        self.learner.forget_compiled()
+
     def own_locals(self) -> dict[str, Any]:
         """Returns what callbacks find in their `locals` besides what `learn` was given."""
         return {"rollout_buffer": self.rollout_buffer, "n_rollout_steps": self.n_steps}
@@ -167,9 +172,7 @@ class OnPolicyAgent(LearningAgent, RolloutSettings):
 
     def start_training(self) -> None:
         """Gives up the rollout under way if the environments are no longer where it stopped."""
-        if self.environments.action_masks is not None and not self.masked:
-            self.masked = True
-            self.learner.forget_compiled()
+        self.take_masks()
         if not self.environments.continued and self.progress.due is None:
             self.progress.forget_round()
 

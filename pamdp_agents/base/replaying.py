@@ -128,7 +128,7 @@ class ReplayingAgent(LearningAgent, ReplaySettings):
                 f"environment {self.env_name} gives action masks, and the transitions in the replay buffer are of "
                 "environments that gave none: make a new agent, or call replay_buffer.reset() first"
             )
-        self.masked = True
+        super().begin_with_masks()
         self.make_replay_buffer()
         self.replay_buffer.n_envs = self.n_envs
 

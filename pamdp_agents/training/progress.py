@@ -170,7 +170,8 @@ class Progress:
         for episode in state["ep_info_buffer"]:
             if not {"r", "l"} <= episode.keys():
                 raise ValueError(f"ep_info_buffer holds an episode of {sorted(episode)}, without r or l")
-            check_integer("l", episode["l"], 0)
+            if type(episode["l"]) is not int or episode["l"] < 0:  # of any size, as recorders say
+                raise ValueError(f"l must be an integer of at least 0, got {episode['l']!r}")
             # What its environment said may be NaN.
             if not all(type(value) in (int, float) for value in episode.values()):
                 raise TypeError(f"ep_info_buffer must hold numbers, got {episode}")

@@ -167,10 +167,11 @@ class _Group:
         self._first = first
         self._rounds, self._running = rounds, set(range(len(agents)))
         self._updates = updates_in_a_round(agents[0])
-        # If they make any, their updates are compiled.
-        self._agents, self._compiler = cast(Sequence[CompiledTrainee], agents), cast(CompiledTrainee, compiler)
+        self._agents = cast(Sequence[CompiledTrainee], agents)  # if they make any updates, these are compiled
         self._learner: JointLearner | None = None
-        self._pool = pool
+        if self._updates:
+            shape, learners = self._agents[0].rows_shape(self._updates), [agent.learner for agent in self._agents]
+            self._learner = JointLearner(learners, shape, cast(CompiledTrainee, compiler).learner, pool)
 
     def go_on(self) -> bool:
         """Waits for the updates under way, collects, and starts the next updates; returns whether any agent goes on."""
@@ -186,23 +187,13 @@ class _Group:
                 self._running.remove(i)
                 if self._learner:
                     self._learner.leave(i)
-        if self._updates and self._running:
-            if self._learner is None:  # not before all have begun, which may change what they store
-                self._learner = self._joined()
-            for i in sorted(self._running):
-                agent = self._agents[i]
+            elif self._learner:
                 self._learner.rows[i] = agent.sample(self._updates)
                 self._learner.inputs[i] = list(agent.current_inputs().values())
                 self._learner.seeds[i] = agent.current_seed()
+        if self._learner and self._running:
             self._learner.start()
         return bool(self._running)
-
-    def _joined(self) -> JointLearner:
-        shape, learners = self._agents[0].rows_shape(self._updates), [agent.learner for agent in self._agents]
-        joined = JointLearner(learners, shape, self._compiler.learner, self._pool)
-        for i in set(range(len(self._agents))) - self._running:
-            joined.leave(i)
-        return joined
 
     def close(self) -> None:
         """Waits for the updates under way, and gives every agent a state of its own."""
