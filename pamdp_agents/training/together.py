@@ -119,6 +119,12 @@ def train_together(
     lists = [one if isinstance(one, list | tuple) else [one] for one in callbacks]
     check_unshared("callback", ([one for one in own if hasattr(one, "init_callback")] for own in lists))
     middle = (len(agents) + 1) // 2
+    halves = [half for half in (slice(0, middle), slice(middle, None)) if agents[half]]
+    if updates := updates_in_a_round(agents[0]):
+        # Before anything is counted or reset, for what cannot be compiled leaves the agents as they were.
+        compiler = cast(CompiledTrainee, agents[0])
+        for half in halves:
+            compiler.learner.compile_jointly(len(agents[half]), compiler.rows_shape(updates))
     total = sum(totals)
     with contextlib.ExitStack() as stack:
         # A thread that comes back from TensorFlow soon gets its turn: Python's own turns are longer than an update.
@@ -134,8 +140,7 @@ def train_together(
             stack.enter_context(contextlib.closing(training))
         groups = [
             stack.enter_context(contextlib.closing(_Group(agents[half], trainings[half], agents[0], pool, half.start)))
-            for half in (slice(0, middle), slice(middle, None))
-            if agents[half]
+            for half in halves
         ]
         going_on = True
         while going_on:
