@@ -105,7 +105,6 @@ def evaluate_policy(
     is_monitor_wrapped = environments.is_recorded()  # asked now, when no step is under way in other processes
     unconfirmed_ends = np.zeros(n_envs, dtype=int)
     states = None
-    takes_masks = "action_masks" in inspect.signature(model.predict).parameters
     while (episode_counts < episode_count_targets).any():
         try:
             actions, states = model.predict(
@@ -113,7 +112,7 @@ def evaluate_policy(
                 state=states,
                 episode_start=environments.episode_starts,
                 deterministic=deterministic,
-                **_allowed(environments, takes_masks),
+                **allowed(model, environments),
             )
         except Exception:
             environments.check(observations)  # to name the environment, if that is at fault
@@ -163,12 +162,19 @@ def evaluate_policy(
     return mean_reward, std_reward
 
 
-def _allowed(environments: EnvironmentAdapter, takes_masks: bool) -> dict[str, Any]:
-    """Returns the argument of `predict` that says which discrete actions are allowed now, if the environments do."""
+def allowed(model: Policy, environments: EnvironmentAdapter) -> dict[str, Any]:
+    """Returns the argument of `predict` that says which discrete actions are allowed now, if there is anything to say.
+
+    Args:
+        model: The policy; one whose `predict` has no argument `action_masks` is told nothing.
+        environments: Where it acts.
+    """
     given = environments.masks.given
-    if given is None or not takes_masks:
+    if given is None or "action_masks" not in inspect.signature(model.predict).parameters:
         return {}
-    masks = environments.current_masks([np.size(given[0])], environments.pending_resets)
+    actions = getattr(model, "canonical_actions", None)
+    options = [np.size(given[0])] if actions is None else actions.options
+    masks = environments.current_masks(options, environments.pending_resets)
     return {"action_masks": masks if masks is None or environments.is_vector else masks[0]}
 
 

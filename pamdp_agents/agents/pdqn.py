@@ -126,8 +126,10 @@ class PDQN(ActorCriticAgent):
 
     def draw(self, rng: np.random.Generator, n: int, masks: np.ndarray | None = None) -> Decision:
         """Draws n random decisions: discrete actions, and actors, uniformly; parameters are the noise's business."""
-        k = super().draw(rng, n, masks).k
-        return Decision(k, None, {name: rng.integers(self.n_policies, size=(n, 1)) for name in self.extras()})
+        drawn = super().draw(rng, n, masks)
+        if self.n_policies == 1:
+            return drawn
+        return drawn._replace(extras={"policy": rng.integers(self.n_policies, size=(n, 1))})
 
     def _of_all_actors(self, masks: Any) -> Any:
         """Returns masks [n, K] once for each actor, actor by actor: [n, n_policies·K]."""

@@ -123,7 +123,7 @@ class ReplayingAgent(LearningAgent, ReplaySettings):
         Raises:
             ValueError: There are transitions of environments that did not say so.
         """
-        if len(self.replay_buffer):
+        if len(self.replay_buffer) or len(self.replay_buffer.returns):
             raise ValueError(
                 f"environment {self.env_name} gives action masks, and the transitions in the replay buffer are of "
                 "environments that gave none: make a new agent, or call replay_buffer.reset() first"
@@ -206,9 +206,16 @@ class ReplayingAgent(LearningAgent, ReplaySettings):
             KeyError: A part is missing.
             ValueError: It is another agent's, or damaged.
         """
-        if NEXT_MASK in state and not self.masked and not len(self.replay_buffer):
+        begins = NEXT_MASK in state and not self.masked and not len(self.replay_buffer)
+        if begins:
             self.begin_with_masks()
-        self.replay_buffer.restore(state, self.parameterized_space.n)
+        try:
+            self.replay_buffer.restore(state, self.parameterized_space.n)
+        except Exception:
+            if begins:
+                self.masked = False
+                self.make_replay_buffer()
+            raise
         environments = self._environments
         if environments is not None and environments.observations is not None:
             self.replay_buffer.go_on(environments.stored_observations, environments.episode_lengths)

@@ -49,7 +49,8 @@ class SB3VectorEnvironment(EnvironmentAdapter):
         return observations
 
     def _reset_infos(self) -> list[dict[str, Any]]:
-        return list(getattr(self.env, "reset_infos", None) or [{}] * self.num_envs)
+        inner = getattr(self.env, "unwrapped", self.env)  # a wrapper has a list of its own, which stays empty
+        return list(getattr(inner, "reset_infos", None) or [{}] * self.num_envs)
 
     def _has_action_masks(self) -> bool:
         return hasattr(self.env, "has_attr") and bool(self.env.has_attr(METHOD))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pamdp_agents.checks import check_masks
+from pamdp_agents.experience.transition import NEXT_MASK
 
 
 def without_last_axis(given: Any) -> Any:
@@ -60,9 +61,33 @@ def read_timeouts(given: Any, n: int, single: bool) -> np.ndarray:
     return np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos])
 
 
-def read_masks(given: Any, single: bool, n_actions: int) -> np.ndarray:
-    """Returns which discrete actions infos say are allowed, bool [n, K]: all, where they say nothing."""
+def read_next_masks(
+    given: Any, single: bool, n_actions: int, ended: np.ndarray, is_masked: bool
+) -> dict[str, np.ndarray]:
+    """Returns which discrete actions infos say are allowed after transitions, bool [n, K], by its name.
+
+    Where one says nothing, or the episode has ended and nothing is done any more, all are.
+
+    Args:
+        given: The infos, which have been checked.
+        single: Whether they are one transition's.
+        n_actions: K.
+        ended: Whether episodes have really ended, bool [n].
+        is_masked: Whether this is stored; if not, nothing is returned.
+
+    Raises:
+        TypeError, ValueError: One is no mask, or allows nothing.
+        ValueError: They say something, and it is not stored.
+    """
     infos = [given] if single and isinstance(given, Mapping) else given
+    if not is_masked and any("action_mask" in info for info in infos):
+        raise ValueError(
+            "infos have action_mask, but the agent has not learned in an environment that gives action masks, so that "
+            "they would not be stored; call learn there first, with total_timesteps=1, say"
+        )
     all_actions = np.ones(n_actions, bool)
-    masks = [check_masks("action_mask", info.get("action_mask", all_actions), 1, [n_actions])[0] for info in infos]
-    return np.stack(masks)
+    masks = []
+    for info, end in zip(infos, ended, strict=True):
+        mask = all_actions if end else info.get("action_mask", all_actions)
+        masks.append(check_masks("action_mask", mask, 1, [n_actions])[0])
+    return {NEXT_MASK: np.stack(masks)} if is_masked else {}

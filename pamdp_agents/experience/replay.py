@@ -13,7 +13,7 @@ from pamdp_agents.experience.given import (
     count,
     read_array,
     read_done,
-    read_masks,
+    read_next_masks,
     read_timeouts,
     times,
     without_last_axis,
@@ -277,8 +277,8 @@ class ReplayBuffer(TransitionRing):
         rewards = self._read_rewards(reward, n, single)
         ended, timed_out = read_done(done, n, single), read_timeouts(infos, n, single)
         extras = self._find_extras(k)
-        if NEXT_MASK in self.layout.extras:
-            extras = {**extras, NEXT_MASK: read_masks(infos, single, self._actions.n)}
+        is_masked = NEXT_MASK in self.layout.extras
+        extras = {**extras, **read_next_masks(infos, single, self._actions.n, ended & ~timed_out, is_masked)}
         self.store(Transition(before, k, x, rewards, after, 1.0 - (ended & ~timed_out), extras))
 
     def extend(

@@ -9,7 +9,7 @@ import numpy as np
 from pamdp_agents.checks import warn_user
 from pamdp_agents.experience.images import ImageCodec, Images, SavedImages, SharedImages
 from pamdp_agents.experience.memory import available_memory
-from pamdp_agents.experience.transition import Transition, TransitionLayout
+from pamdp_agents.experience.transition import NEXT_MASK, Transition, TransitionLayout
 
 IMAGE_PARTS = ("s_images", "s2_images", "s2_images_at")
 OTHER_SPACES = "it was saved for other observation or action spaces, or by another agent"
@@ -231,6 +231,9 @@ class TransitionRing:
             raise ValueError("replay buffer holds action-parameters that are not in [-1, 1], to which they are scaled")
         if not ((parts["discount"] >= 0.0) & (parts["discount"] <= 1.0)).all():
             raise ValueError("replay buffer holds a discount that is not in [0, 1]")
+        masks = parts.get(NEXT_MASK, np.ones((1, 1)))
+        if not np.isin(masks, (0, 1)).all() or not masks.any(1).all():
+            raise ValueError(f"replay buffer holds a {NEXT_MASK} that is not of 0 and 1, or allows nothing")
 
     def _rows_of(self, given: Mapping[str, np.ndarray], layout: TransitionLayout) -> np.ndarray:
         """Returns rows of their parts, and raises ValueError if these are of another layout."""

@@ -11,7 +11,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from pamdp_agents.evaluation import Policy
+from pamdp_agents.environments.adapt import adapt
+from pamdp_agents.evaluation import Policy, allowed
 from pamdp_agents.files.atomic import write_file
 
 Frame = NDArray[np.uint8]
@@ -43,22 +44,24 @@ def play(
     Yields:
         Frames, uint8 [height, width, 3].
     """
-    observation, _ = env.reset(seed=seed)
+    environment = adapt(env)
+    observation = environment.reset(seed)
     episode, episode_return, episode_length, steps = 1, 0.0, 0, 0
     while steps != n_timesteps:
-        action, _ = agent.predict(observation, deterministic=deterministic)
-        observation, reward, terminated, truncated, _ = env.step(action)
+        action, _ = agent.predict(observation, deterministic=deterministic, **allowed(agent, environment))
+        outcome = environment.step([action])
+        observation = outcome.observations
         steps += 1
-        episode_return += float(reward)
+        episode_return += float(outcome.rewards[0])
         episode_length += 1
         if env.render_mode == "rgb_array_list":
             frames: Any = env.render()  # before a reset, which drops them
             yield from frames
-        if terminated or truncated:
+        if outcome.terminated[0] or outcome.truncated[0]:
             on_episode(episode, episode_return, episode_length)
             if episode == n_episodes:
                 return
-            observation, _ = env.reset()
+            observation = environment.reset_ended()
             episode, episode_return, episode_length = episode + 1, 0.0, 0
 
 

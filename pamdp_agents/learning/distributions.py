@@ -94,7 +94,8 @@ class HybridDistribution:
             output[:, place][~masks] = FORBIDDEN
             return output
         logits = tf.where(masks, output[:, place], tf.constant(FORBIDDEN))
-        return tf.concat([output[:, : place.start], logits, output[:, place.stop :]], 1)
+        # They are the first. Nothing stands before them, for TFLite joins tensors of no columns wrongly.
+        return tf.concat([logits, output[:, place.stop :]], 1)
 
     def allowed(self, output: tf.Tensor) -> tf.Tensor:
         """Returns which options had been allowed in an output, bool [n, Σ options]."""

@@ -178,7 +178,13 @@ class Learner:
             self.state = tf.constant(self._put_together(state))
 
     def forget_compiled(self) -> None:
-        """Lets go of all compiled calls: what the rules compute has changed."""
+        """Lets go of all compiled calls: what the rules compute has changed.
+
+        Raises:
+            ValueError: A `JointLearner` makes the updates, whose compiled call it would not be.
+        """
+        if self.joined:
+            raise ValueError("what updates compute, as with action masks, cannot change in joint training")
         self._compiled.clear()
         self._jointly_compiled.clear()
 

@@ -22,7 +22,7 @@ from pamdp_agents.checks import check_integer, check_seeds
 from pamdp_agents.learning.divergence import DivergedError
 from pamdp_agents.learning.joint_learner import JointLearner
 from pamdp_agents.training.divergence import diverged, make_updates
-from pamdp_agents.training.together_checks import check_together, check_unshared, updates_in_a_round
+from pamdp_agents.training.together_checks import check_masked, check_together, check_unshared, updates_in_a_round
 from pamdp_agents.training.trainee import CompiledTrainee, Trainee
 
 AgentType = TypeVar("AgentType", bound=Trainee)
@@ -136,6 +136,7 @@ def train_together(
             agent.start_learning(steps, one, log_interval, tb_log_name, reset_num_timesteps, False)
             for agent, steps, one in zip(agents, totals, callbacks, strict=True)
         ]
+        check_masked(agents)
         for training in trainings:
             stack.enter_context(contextlib.closing(training))
         groups = [

@@ -52,12 +52,26 @@ def check_together(agents: Sequence[Trainee]) -> None:
             "agents trained together must make the same number of updates in a round, but gradient_steps=-1 makes "
             f"{updates}: give gradient_steps a number, or every agent as many environments"
         )
-    compiled = cast(Sequence[CompiledTrainee], agents) if updates[0] else []
+    compiled = cast(Sequence[CompiledTrainee], agents) if updates[0] and not any(a.masked for a in agents) else []
     shapes = [agent.rows_shape(updates[0]) for agent in compiled]
     if len(set(shapes)) > 1:
         raise ValueError(
             f"agents trained together must learn from as many transitions at once, but these do from {shapes} (rounds, "
             "transitions, numbers): give every agent as many environments"
+        )
+
+
+def check_masked(agents: Sequence[Trainee]) -> None:
+    """Does nothing if all agents' environments give action masks, or none's do.
+
+    Raises:
+        ValueError: Only some do.
+    """
+    masked = [agent.masked for agent in agents]
+    if len(set(masked)) > 1:
+        raise ValueError(
+            "agents trained together must all have environments that give action masks, or none may, but agents "
+            f"{[i for i, each in enumerate(masked) if each]} of {len(masked)} have them"
         )
 
 

@@ -36,12 +36,14 @@ class Trainee(Protocol):
         observation_space: The environment's observation space.
         action_space: The environment's action space.
         seed: The seed it was given, or None.
+        masked: Whether its environments say which discrete actions are allowed.
         rate_names: The learning rates among the update's inputs.
     """
 
     progress: Progress
     env: Any
     seed: int | None
+    masked: bool
     rate_names: ClassVar[tuple[str, ...]]
     decides_ahead: ClassVar[bool] = True
     """Whether, in several environments, the next step is decided and begun before the updates that are due."""

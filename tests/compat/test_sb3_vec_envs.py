@@ -304,7 +304,9 @@ def test_qpamdp_takes_one_environment_and_no_vec_normalize():
         QPAMDP("MlpPolicy", DummyVecEnv([Numbered] * 2))
 
 
-@pytest.mark.parametrize("kind", [DummyVecEnv, SubprocVecEnv])
+@pytest.mark.parametrize(
+    "kind", [DummyVecEnv, SubprocVecEnv, lambda fns: VecMonitor(DummyVecEnv(fns))], ids=["dummy", "subproc", "monitor"]
+)
 @pytest.mark.parametrize("where", ["method", "info"])
 @pytest.mark.filterwarnings("ignore:environment .* does not say which discrete actions were allowed at the end")
 def test_forbidden_actions_are_never_taken(kind, where):

@@ -12,10 +12,11 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from small_agents import make, refuses_several, those_of
 from toy_environments import Gates
 
-from pamdp_agents import MPDQN, PADDPG, PDQN, SPDQN, train_together
+from pamdp_agents import MPDQN, PADDPG, PDQN, SPDQN, HybridPPO, train_together
 from pamdp_agents.agents import AGENTS, agent_class
 from pamdp_agents.evaluation import evaluate_policy
 from pamdp_agents.experience import PrioritizedReplayBuffer
+from pamdp_agents.experiments import video
 from pamdp_agents.learning.train_state import Call
 
 AGENT_CLASSES = [agent_class(name) for name in AGENTS]
@@ -133,16 +134,43 @@ def test_a_vector_environment_of_ones_own_gives_all_masks_at_once():
     assert agent.masked
 
 
-def test_an_exported_policy_takes_masks(tmp_path):
-    agent = PDQN("MlpPolicy", Gates(), **SMALL).learn(30)
-    agent.export(tmp_path / "policy")
-    policy = tf.saved_model.load(str(tmp_path / "policy"))
-    observations, masks = np.random.default_rng(0).random((20, 3)).astype("f"), np.eye(3, dtype=bool)[[0, 1, 2, 1] * 5]
-    outputs = policy.policy(observations, masks)
-    np.testing.assert_array_equal(outputs["action"], masks.argmax(1))
-    everything = policy.policy(observations, np.ones_like(masks))["action"].numpy()
+@pytest.mark.parametrize("format", ["saved_model", "tflite"])
+@pytest.mark.parametrize("agent_class", [PDQN, HybridPPO])
+def test_an_exported_policy_takes_masks(agent_class, format, tmp_path):
+    agent = make(agent_class, Gates()).learn(30)
+    agent.export(tmp_path / "policy", format)
+    observations, masks = np.random.default_rng(0).random((4, 3)).astype("f"), np.eye(3, dtype=bool)[[0, 1, 2, 1]]
+    if format == "saved_model":
+        policy = tf.saved_model.load(str(tmp_path / "policy")).policy
+        description = tmp_path / "policy/assets.extra/policy.json"
+        assert json.loads(description.read_text())["action_masks"] == "action_masks"
+    else:
+        runner = tf.lite.Interpreter(str(tmp_path / "policy.tflite")).get_signature_runner()
+
+        def policy(observation, action_masks):
+            return runner(observation=observation, action_masks=action_masks)
+
+    np.testing.assert_array_equal(policy(observations, masks)["action"], masks.argmax(1))
+    everything = np.asarray(policy(observations, np.ones_like(masks))["action"])
     assert [k for k, _ in agent.predict(observations, deterministic=True)[0]] == everything.tolist()
-    assert json.loads((tmp_path / "policy/assets.extra/policy.json").read_text())["action_masks"] == "action_masks"
+
+
+def test_a_video_shows_allowed_actions_only():
+    agent, env = MPDQN("MlpPolicy", Gates("info"), **SMALL), Gates("info")
+    ends = []
+    list(video.play(agent, env, 20, None, False, 0, lambda *end: ends.append(end)))  # forbidden ones are errors
+    assert [length for _, _, length in ends] == [5] * 4
+
+
+def test_agents_trained_together_have_masks_all_or_none():
+    class Free(gym.Wrapper):
+        def has_wrapper_attr(self, name):
+            return name != "action_masks" and super().has_wrapper_attr(name)
+
+    envs = [Free(Gates("method", forgiving=True)), Gates()]
+    agents = [MPDQN("MlpPolicy", env, **SMALL | {"seed": seed}) for seed, env in enumerate(envs)]
+    with pytest.raises(ValueError, match=r"or none may, but agents \[1\] of 2 have them"):
+        train_together(agents, 50)
 
 
 def test_masks_cost_nothing_where_there_are_none():
@@ -317,6 +345,12 @@ def test_transitions_that_are_added_say_what_is_allowed():
     np.testing.assert_array_equal(next_masks(agent)[1:], [[True, False, True], [True] * 3])
     with pytest.raises(ValueError, match="action_mask must allow at least one"):
         agent.replay_buffer.add(o, o, action, 0.0, False, {"action_mask": [0, 0, 0]})
+    agent.replay_buffer.add(o, o, action, 0.0, True, {"action_mask": [0, 0, 0]})  # nothing is done any more
+    assert next_masks(agent)[-1].all()
+    fresh = SPDQN("MlpPolicy", Gates("info"), **SMALL)
+    with pytest.raises(ValueError, match="infos have action_mask, but the agent has not learned"):
+        fresh.replay_buffer.add(o, o, action, 0.0, False, {"action_mask": [1, 0, 1]})
+    assert not len(fresh.replay_buffer)
 
 
 @pytest.mark.slow
