@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -28,6 +27,7 @@ from pamdp_agents.learning.losses import LOSSES, fractions
 from pamdp_agents.learning.optimizers import Adam, adam, clip_by_norm, polyak
 from pamdp_agents.learning.train_state import Call, NetworkState, Result, TrainState
 from pamdp_agents.networks import features
+from pamdp_agents.networks.initializers import anywhere_in_bounds
 from pamdp_agents.networks.models import FlatNetwork, NumPyModel
 from pamdp_agents.networks.parameter_actor import ParameterActor
 from pamdp_agents.schedules import Schedule
@@ -371,8 +371,9 @@ class ActorCriticAgent(TD3Settings, OffPolicyAgent):
                 f"q_output_initializer {q_output_initializer!r} must be random, and without a seed"
             )
         for name in others:  # start elsewhere, for those that start alike climb to the same place
-            elsewhere = keras.initializers.RandomUniform(-1.0, 1.0)  # one of them always gives the same numbers
-            actors[name] = make(self.make_actor, arch["pi"], actor_output_initializer, bias_initializer=elsewhere)
+            actors[name] = make(
+                self.make_actor, arch["pi"], actor_output_initializer, bias_initializer=anywhere_in_bounds()
+            )
         return critics | actors
 
 

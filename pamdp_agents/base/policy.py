@@ -89,7 +89,7 @@ class GreedyPolicy:
         self._act, self._networks, self._learner = act, networks, learner
         self._views: _NumPyNetworks | None = None
         in_numpy = all(network.model.numpy_activation is not None for network in networks.values())
-        self._compiled = None if in_numpy else self._compile(n_observations)
+        self._compiled = {} if in_numpy else self._compile(n_observations)
 
     def decide(self, observations: np.ndarray, masks: np.ndarray | None = None) -> Decision:
         """Returns the decisions for scaled observations.
@@ -98,9 +98,11 @@ class GreedyPolicy:
             observations: float32 [n, D].
             masks: Which discrete actions are allowed, bool [n, K]; None: all.
         """
-        if self._compiled is not None:
+        if self._compiled:
             check_tensorflow()
-            decision = self._compiled(observations, self._learner.weights(), masks)
+            weights = self._learner.weights()
+            given = (observations, weights) if masks is None else (observations, weights, masks)
+            decision = self._compiled["any" if masks is None else "allowed"](*given)
             return Decision(*tf.nest.map_structure(lambda tensor: tensor.numpy(), tuple(decision)))
         networks = self.networks()
         try:
@@ -120,7 +122,7 @@ class GreedyPolicy:
 
     def networks(self) -> Networks:
         """Returns the networks with the weights in use, as functions of arrays."""
-        if self._compiled is not None:
+        if self._compiled:
             return self._with(self._learner.weights())
         if self._views is None:
             self._views = _NumPyNetworks(self._networks, self._learner.weights())
@@ -139,7 +141,7 @@ class GreedyPolicy:
         networks = {name: network.frozen(weights[name]) for name, network in self._networks.items()}
         return lambda observations, masks=None: self._act(networks, observations, masks)
 
-    def _compile(self, n_observations: int) -> Callable[..., tuple[Any, ...]]:
+    def _compile(self, n_observations: int) -> dict[str, Any]:
         sizes = {name: tf.TensorSpec(network.size) for name, network in self._networks.items()}
         given = [tf.TensorSpec((None, n_observations)), sizes]
 
@@ -151,12 +153,7 @@ class GreedyPolicy:
         def decide_allowed(observations: tf.Tensor, weights: dict[str, tf.Tensor], masks: tf.Tensor) -> tuple[Any, ...]:
             return tuple(self._act(self._with(weights), observations, masks))
 
-        def decide(observations: Any, weights: Any, masks: Any) -> tuple[Any, ...]:
-            if masks is None:
-                return decide_any(observations, weights)
-            return decide_allowed(observations, weights, masks)
-
-        return decide
+        return {"any": decide_any, "allowed": decide_allowed}
 
     def _with(self, weights: Mapping[str, Any]) -> Networks:
         """Returns the networks with weights, float32 [size] each, as functions of tensors."""

@@ -38,3 +38,8 @@ def get_initializer(identifier: Initializer) -> keras.Initializer:
 def is_initializer_class(found: Any) -> TypeGuard[type[keras.Initializer]]:
     """Whether this is a class of Keras's initialisers."""
     return isinstance(found, type) and issubclass(found, keras.Initializer)
+
+
+def anywhere_in_bounds() -> keras.Initializer:
+    """Returns an initialiser uniform over ±1, the scaled bounds: a new one, for each always gives the same numbers."""
+    return keras.initializers.RandomUniform(-1.0, 1.0)

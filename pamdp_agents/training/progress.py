@@ -170,8 +170,8 @@ class Progress:
         for episode in state["ep_info_buffer"]:
             if not {"r", "l"} <= episode.keys():
                 raise ValueError(f"ep_info_buffer holds an episode of {sorted(episode)}, without r or l")
-            if type(episode["l"]) is not int or episode["l"] < 0:  # of any size, as recorders say
-                raise ValueError(f"l must be an integer of at least 0, got {episode['l']!r}")
+            if not (type(episode["l"]) in (int, float) and episode["l"] >= 0 and episode["l"] == episode["l"] // 1):
+                raise ValueError(f"l must be a whole number of at least 0, got {episode['l']!r}")  # of any size
             # What its environment said may be NaN.
             if not all(type(value) in (int, float) for value in episode.values()):
                 raise TypeError(f"ep_info_buffer must hold numbers, got {episode}")

@@ -402,7 +402,13 @@ def test_without_imageio_enjoy_says_what_to_install(
 def test_list_shows_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     output = capsys.readouterr().out
-    for shown in ("mpdqn   Multi-pass", "pamdp/Goal-v1", "sign_reversal", "ornstein_uhlenbeck", "pretrained agents:"):
+    for shown in (
+        "mpdqn       Multi-pass",
+        "pamdp/Goal-v1",
+        "sign_reversal",
+        "ornstein_uhlenbeck",
+        "pretrained agents:",
+    ):
         assert shown in output
 
 

@@ -64,7 +64,7 @@ def test_learning_from_images_traces_the_update_once_and_acting_once_for_any_num
     for n in (1, 2, 5):
         assert len(seeing.predict(np.stack([env.observation(0)] * n))[0]) == n
     assert seeing.learner.traces == 1
-    assert seeing.acting._compiled.experimental_get_tracing_count() == 1
+    assert seeing.acting._compiled["any"].experimental_get_tracing_count() == 1
 
 
 def test_an_agent_with_images_comes_back_from_its_file(seeing, tmp_path):
