@@ -253,7 +253,7 @@ class ActorCriticAgent(TD3Settings, OffPolicyAgent):
         output = self.outputs(self._called({name: state.networks[name].target for name in self.actor_names}), batch.s2)
         if self.target_policy_noise:
             seed = tf.add(call.seed, [SEEDS, 0])  # another than that of what else an update draws
-            # Philox by name: where TensorFlow chooses, XLA takes twenty times as long, which is half an update.
+            # Philox by name: where TensorFlow chooses, it is Philox too, but takes XLA twenty times as long.
             noise = self.target_policy_noise * tf.random.stateless_normal(output.shape, seed, alg="philox")
             noise = tf.clip_by_value(noise, -self.target_noise_clip, self.target_noise_clip)
             output = tf.clip_by_value(output + noise, -1.0, 1.0)
