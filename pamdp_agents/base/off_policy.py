@@ -122,9 +122,9 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
         row, prioritized = self.drawn_row, self.is_prioritized
         return UpdateRule(self.update, row.unpack, row.size, self.update_metrics, self._inputs, prioritized)
 
-    def begin_with_masks(self) -> None:
-        """Stores from now on which discrete actions are allowed; see `ReplayingAgent.begin_with_masks`."""
-        super().begin_with_masks()
+    def change_row(self) -> None:
+        """Makes the replay buffer and the update anew, when how transitions are packed has changed."""
+        super().change_row()
         self.learner.rules["update"] = self._update_rule()
         self.learner.forget_compiled()
 
@@ -185,8 +185,8 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
             self.environments.check_rewards(step.stored_rewards, self.reward_scale, self.n_steps)
         rewards, discount = step.stored_rewards * self.reward_scale, 1.0 - step.terminated
         if self.masked:
-            everything = np.ones((len(k), self.parameterized_space.n), np.float32)
-            extras = {**extras, NEXT_MASK: everything if step.next_masks is None else step.next_masks}
+            masks = np.ones((len(k), self.parameterized_space.n)) if step.next_masks is None else step.next_masks
+            extras = {**extras, NEXT_MASK: masks}
         transitions = Transition(step.before, k, x, rewards, step.after, discount, extras)
         envs = None
         if not all(step.played.tolist()):  # faster than NumPy's, for a few

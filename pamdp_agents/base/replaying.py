@@ -129,6 +129,10 @@ class ReplayingAgent(LearningAgent, ReplaySettings):
                 "environments that gave none: make a new agent, or call replay_buffer.reset() first"
             )
         super().begin_with_masks()
+        self.change_row()
+
+    def change_row(self) -> None:
+        """Makes what depends on how transitions are packed anew, when that has changed."""
         self.make_replay_buffer()
         self.replay_buffer.n_envs = self.n_envs
 
@@ -214,7 +218,7 @@ class ReplayingAgent(LearningAgent, ReplaySettings):
         except Exception:
             if begins:
                 self.masked = False
-                self.make_replay_buffer()
+                self.change_row()
             raise
         environments = self._environments
         if environments is not None and environments.observations is not None:

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from small_agents import make, refuses_several, those_of
-from toy_environments import Gates
+from toy_environments import Gates, Target
 
 from pamdp_agents import MPDQN, PADDPG, PDQN, SPDQN, HybridPPO, train_together
 from pamdp_agents.agents import AGENTS, agent_class
@@ -335,6 +335,17 @@ def test_an_agent_from_a_file_goes_on_heeding_masks_in_the_middle_of_an_episode(
     assert loaded.masked
     np.testing.assert_array_equal(loaded.environments.action_masks, [env.action_masks()])
     loaded.learn(40, reset_num_timesteps=False)
+
+
+def test_a_damaged_replay_buffer_with_masks_leaves_an_agent_as_it_was():
+    saved = PDQN("MlpPolicy", Gates("info"), **SMALL).learn(50).replay_state()
+    agent = PDQN("MlpPolicy", Target(), **SMALL | {"scale_observations": False})
+    other = PDQN("MlpPolicy", Target(), **SMALL | {"scale_observations": False})
+    with pytest.raises(ValueError, match="replay buffer holds"):
+        agent.restore_replay(saved)
+    assert not agent.masked and "next_action_mask" not in agent.row.places
+    np.testing.assert_array_equal(agent.learn(40).replay_buffer.rows, other.learn(40).replay_buffer.rows)
+    assert agent._n_updates == 20
 
 
 def test_transitions_that_are_added_say_what_is_allowed():
