@@ -197,7 +197,7 @@ def check_masks(name: str, given: ArrayLike, n: int, options: Sequence[int]) -> 
         shape = f"({size},)" if n == 1 else f"({n}, {size})"
         what = "discrete action" if len(options) == 1 else f"option of the discrete choices, which have {list(options)}"
         raise ValueError(f"{name} must be of shape {shape}, one entry for each {what}, got shape {np.shape(given)}")
-    if masks.dtype.kind not in "biuf" or not np.isin(masks, (0, 1)).all():
+    if not holds_truth_values(masks):
         raise TypeError(f"{name} must hold True and False (or 1 and 0), got {given!r}")
     masks = masks.astype(np.bool_)
     if allow_nothing(masks, options).any():
@@ -206,6 +206,11 @@ def check_masks(name: str, given: ArrayLike, n: int, options: Sequence[int]) -> 
             f"observation, got {given!r}"
         )
     return masks
+
+
+def holds_truth_values(values: NDArray[Any]) -> bool:
+    """Returns whether an array holds True and False, or 1 and 0 of any type of numbers, and nothing else."""
+    return values.dtype.kind in "biuf" and bool(np.isin(values, (0, 1)).all())
 
 
 def allow_nothing(masks: NDArray[np.bool_], options: Sequence[int]) -> NDArray[np.bool_]:

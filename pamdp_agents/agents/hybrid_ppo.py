@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -19,6 +18,7 @@ from pamdp_agents.learning.train_state import Call, Result, TrainState
 from pamdp_agents.networks import features
 from pamdp_agents.networks.models import FlatNetwork
 from pamdp_agents.networks.policy_and_value import LOG_STD, PolicyAndValue
+from pamdp_agents.networks.policy_kwargs import call_with
 from pamdp_agents.spaces import ParameterizedActionSpace
 from pamdp_agents.spaces.canonical_actions import CanonicalActions
 from pamdp_agents.spaces.independent import IndependentActionSpace
@@ -107,10 +107,7 @@ class HybridPPO(OnPolicyAgent):
 
     def make_networks(self) -> dict[str, FlatNetwork]:
         """Returns the network that `policy_kwargs` describe."""
-        given, accepted = self.policy_kwargs or {}, inspect.signature(self._make_networks).parameters
-        if unknown := sorted(given.keys() - accepted.keys()):
-            raise ValueError(f"policy_kwargs {given} must be among {list(accepted)}: {unknown} are not")
-        return self._make_networks(**given)
+        return call_with(self._make_networks, self.policy_kwargs or {})
 
     def metrics(self) -> tuple[str, ...]:
         """Returns the names of what an update gives: those of each head, and the epochs begun, come last."""

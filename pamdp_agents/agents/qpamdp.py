@@ -277,8 +277,7 @@ class QPAMDP(LearningAgent, SarsaSettings):  # type: ignore[misc]  # policy, whi
             else:
                 self._learn_parameters()
         self.progress.count_updates(1)
-        if not isinstance(self.logger, Logger):  # another library's, which does not ask when it is read
-            self.record_news(self.logger)
+        self.tell_logger()
 
     def _learn_action(self, taken: Taken) -> None:
         td_error = self.sarsa.update(

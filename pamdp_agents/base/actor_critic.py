@@ -6,7 +6,6 @@ parameterised actions, and P-DQN and its relatives follow.
 
 from __future__ import annotations
 
-import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -30,6 +29,7 @@ from pamdp_agents.networks import features
 from pamdp_agents.networks.initializers import anywhere_in_bounds
 from pamdp_agents.networks.models import FlatNetwork, NumPyModel
 from pamdp_agents.networks.parameter_actor import ParameterActor
+from pamdp_agents.networks.policy_kwargs import call_with
 from pamdp_agents.schedules import Schedule
 
 
@@ -157,10 +157,7 @@ class ActorCriticAgent(TD3Settings, OffPolicyAgent):
 
     def make_networks(self) -> dict[str, FlatNetwork]:
         """Returns the critic and the actor that `policy_kwargs` describe."""
-        given, accepted = self.policy_kwargs or {}, inspect.signature(self._make_networks).parameters
-        if unknown := sorted(given.keys() - accepted.keys()):
-            raise ValueError(f"policy_kwargs {given} must be among {list(accepted)}: {unknown} are not")
-        return self._make_networks(**given)
+        return call_with(self._make_networks, self.policy_kwargs or {})
 
     @property
     def critic_names(self) -> list[str]:

@@ -361,6 +361,11 @@ class Agent(Saved, Trainee):
     def record_news(self, logger: Logger) -> None:
         """Records those of the agent's own numbers that are new since they were last recorded."""
 
+    def tell_logger(self) -> None:
+        """Records what is new in another library's logger, which does not ask when it is read."""
+        if not isinstance(self.logger, Logger):
+            self.record_news(self.logger)
+
     def unshared(self) -> dict[str, Any]:
         """Returns what has a state and must not be another agent's, by what it is."""
         env = None if self._environments is None else self._environments.env

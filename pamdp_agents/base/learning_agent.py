@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from pamdp_agents import schedules
 from pamdp_agents.base.agent import Agent
 from pamdp_agents.schedules import Schedule
+from pamdp_agents.spaces.observed_ranges import warn_of_unseen
 
 
 class LearningAgent(Agent):
-    """An agent whose settings may change between updates, also where these are compiled."""
+    """An agent whose settings may change between updates, also where these are compiled.
+
+    Attributes:
+        saw_observations: Whether what it learns from has been looked at.
+    """
 
     learning_rate: float | Schedule
 
     def begin(self) -> None:
         """Readies what a constructor readies besides settings."""
+        self.saw_observations = False
         self._inputs = tuple(name for name, each in self.declared_settings.items() if each.change == "input")
         super().begin()
 
@@ -37,6 +45,11 @@ class LearningAgent(Agent):
         super().change_setting(name, value)
         if recompiles:
             self.learner.forget_compiled()
+
+    def look_at_observations(self, observations: np.ndarray) -> None:
+        """Warns, once, if observations, float32 [n, D], fill next to nothing of the ranges that they are scaled by."""
+        self.saw_observations = True
+        warn_of_unseen(self.observation_transform, observations)
 
     @property
     def lr_schedule(self) -> Schedule:

@@ -23,7 +23,7 @@ from pamdp_agents.learning.learner import Learner
 from pamdp_agents.learning.train_state import Call, Result, TrainState, UpdateRule
 from pamdp_agents.logger import Logger
 from pamdp_agents.networks.models import FlatNetwork
-from pamdp_agents.spaces.observed_ranges import ENOUGH, MOST, warn_of_unseen
+from pamdp_agents.spaces.observed_ranges import ENOUGH, MOST
 from pamdp_agents.training.trainee import Round
 
 MOST_UPDATES = 64  # in one call, where their number varies: that many batches are copied, whatever the number
@@ -47,7 +47,6 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
         self.acting: GreedyPolicy
         self.networks: dict[str, FlatNetwork]
         self.explorer: EpsilonGreedy
-        self._saw_observations = False  # whether they have been looked at, see `note_updates`
         self._metrics: list[tuple[int, Any]] = []  # numbers of updates and their mean metrics
         self._recorded: tuple[int, Any] = (0, self._metrics)  # the step and the metrics last recorded
         super().begin()
@@ -245,12 +244,10 @@ class OffPolicyAgent(ExplorationSettings, ReplayingAgent):
 
     def _note_metrics(self, metrics: list[tuple[int, Any]]) -> None:
         """Takes note of what a round's updates gave: numbers of them and their mean metrics."""
-        if not self._saw_observations and len(self.replay_buffer) >= ENOUGH:
-            self._saw_observations = True
-            warn_of_unseen(self.observation_transform, self.replay_buffer.part("s", MOST))
+        if not self.saw_observations and len(self.replay_buffer) >= ENOUGH:
+            self.look_at_observations(self.replay_buffer.part("s", MOST))
         self._metrics = metrics
-        if not isinstance(self.logger, Logger):  # another library's, which does not ask when it is read
-            self.record_news(self.logger)
+        self.tell_logger()
 
     def record_own(self, logger: Logger) -> None:
         """Records ε, the update's mean metrics and the learning rates."""

@@ -24,7 +24,7 @@ from pamdp_agents.learning.train_state import Call, Result, TrainState, UpdateRu
 from pamdp_agents.logger import Logger
 from pamdp_agents.networks.models import FlatNetwork
 from pamdp_agents.spaces import ParameterizedActionSpace
-from pamdp_agents.spaces.observed_ranges import ENOUGH, MOST, warn_of_unseen
+from pamdp_agents.spaces.observed_ranges import ENOUGH, MOST
 from pamdp_agents.training.trainee import Round
 
 
@@ -65,7 +65,6 @@ class OnPolicyAgent(LearningAgent, RolloutSettings):
         self.networks: dict[str, FlatNetwork]
         self.distribution: HybridDistribution
         self.rollout_buffer: RolloutBuffer
-        self._saw_observations = False
         self._metrics: np.ndarray | None = None
         self._recorded: np.ndarray | None = None
         super().begin()
@@ -244,12 +243,10 @@ class OnPolicyAgent(LearningAgent, RolloutSettings):
         if made < updates and self.verbose:
             print(f"stopped after {made} of {updates} epochs, for the policy has changed by more than target_kl")
         rows = self.rollout_buffer.rows.reshape(-1, self.row.size)[:, self.row.places["s"]]
-        if not self._saw_observations and len(rows) >= ENOUGH:
-            self._saw_observations = True
-            warn_of_unseen(self.observation_transform, rows[:MOST])
+        if not self.saw_observations and len(rows) >= ENOUGH:
+            self.look_at_observations(rows[:MOST])
         self._metrics = metrics
-        if not isinstance(self.logger, Logger):  # another library's, which does not ask when it is read
-            self.record_news(self.logger)
+        self.tell_logger()
 
     def record_own(self, logger: Logger) -> None:
         """Records what the last update gave, and its rates."""

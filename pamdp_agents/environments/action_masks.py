@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pamdp_agents.checks import holds_truth_values
 from pamdp_agents.environments.returned import Fault, shown
 
 METHOD, KEY = "action_masks", "action_mask"
@@ -90,7 +91,7 @@ def read_mask(given: Any, n_actions: int, index: int | None = None) -> NDArray[n
         mask = np.asarray(given)
     except ValueError:  # ragged
         mask = np.zeros(())
-    if mask.shape != (n_actions,) or mask.dtype.kind not in "biuf" or not np.isin(mask, (0, 1)).all():
+    if mask.shape != (n_actions,) or not holds_truth_values(mask):
         raise Fault(
             f"gave the action mask {shown(given)}, which is not {n_actions} of True and False, one for each discrete "
             "action",

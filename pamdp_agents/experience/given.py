@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pamdp_agents.checks import check_masks
+from pamdp_agents.checks import check_masks, holds_truth_values
 from pamdp_agents.experience.transition import NEXT_MASK
 
 
@@ -44,7 +44,7 @@ def read_array(name: str, given: Any, n: int, single: bool) -> np.ndarray:
 def read_done(given: Any, n: int, single: bool) -> np.ndarray:
     """Returns whether n episodes ended, bool [n]; raises TypeError for what is no truth value."""
     values = read_array("done", given, n, single)
-    if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
+    if not holds_truth_values(values):
         raise TypeError(f"done must be {n} of True and False (or 1 and 0), got {given!r}")
     return values.astype(bool)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 
@@ -14,6 +15,8 @@ from pamdp_agents.networks import keras_configs
 from pamdp_agents.networks.activations import keras_name
 from pamdp_agents.networks.initializers import is_initializer_class
 from pamdp_agents.networks.layers import check_net_arch
+
+Made = TypeVar("Made")
 
 NEUTRAL: dict[str, tuple[Any, str]] = {
     "share_features_extractor": (False, "the actor and the critic have a features extractor each"),
@@ -84,6 +87,18 @@ def _read_optimizer_class(optimizer: Any) -> str:
             f"of the compiled update, got {optimizer!r}"
         )
     return "Adam"
+
+
+def call_with(make: Callable[..., Made], policy_kwargs: Mapping[str, Any]) -> Made:
+    """Returns what a function makes, given `policy_kwargs` as its arguments.
+
+    Raises:
+        ValueError: It does not take one of them.
+    """
+    accepted = inspect.signature(make).parameters
+    if unknown := sorted(policy_kwargs.keys() - accepted.keys()):
+        raise ValueError(f"policy_kwargs {policy_kwargs} must be among {list(accepted)}: {unknown} are not")
+    return make(**policy_kwargs)
 
 
 def serialize_policy_kwargs(policy_kwargs: dict[str, Any]) -> dict[str, Any]:
